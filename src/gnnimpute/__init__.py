@@ -1,0 +1,1 @@
+"""Recover dropouts in single-cell RNA-seq counts with graph attention."""

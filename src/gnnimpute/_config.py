@@ -1,0 +1,93 @@
+"""Every hyper-parameter of the network and its training, once, with unit and reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+Attention = Literal["dot", "additive", "mean"]
+Hide = Literal["molecules", "nonzeros"]
+Loss = Literal["poisson", "negative_binomial", "squared_error"]
+Estimate = Literal["mean", "detected", "posterior"]
+Output = Literal["normalized", "counts", "log1p"]
+
+
+def _setting(default: Any, about: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
+    return field(default=default, metadata={"about": about, "low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Hyper-parameters of the network and of its training; the graph is data and has none here.
+
+    `Config()` is the default of this package, chosen by held-out molecules; :meth:`Config.paper` is the network of
+    :cite:t:`Xu2021`. ``metadata["about"]`` of each field says what it is: the command line shows the same text.
+    """
+
+    n_hidden: int = _setting(128, "Width of the hidden layers.", low=1)
+    n_latent: int = _setting(32, "Dimensions of the latent representation of a cell.", low=1)
+    n_heads: int = _setting(3, "Attention heads of each layer, averaged.", low=1)
+    attention: Attention = _setting(
+        "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
+    )
+    dropout_rate: float = _setting(0.1, "Share of hidden units dropped in training.", low=0, high=0.95)
+    attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
+    hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
+    hide_rate: float = _setting(0.1, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
+    loss: Loss = _setting("poisson", "Loss on what was hidden: poisson, negative_binomial or squared_error (paper).")
+    learning_rate: float = _setting(3e-3, "Peak learning rate of Adam.", low=0)
+    weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
+    n_epochs: int = _setting(100, "Most epochs: passes over all cells.", low=1)
+    patience: int = _setting(5, "Epochs without a better validation loss after which training stops.", low=1)
+    batch_size: int = _setting(512, "Cells in a step. At least as many as there are cells: full batch.", low=1)
+    validation_rate: float = _setting(
+        0.05, "Share of molecules or non-zeros hidden from everything, for early stopping.", low=0.001, high=0.5
+    )
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value, about = getattr(self, name), self.__dataclass_fields__[name].metadata
+            if choices := get_args(hint):
+                if value not in choices:
+                    msg = f"Config({name}={value!r}): choose one of {', '.join(map(repr, choices))}."
+                    raise ValueError(msg)
+            elif isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
+                msg = f"Config({name}={value!r}): give {'a whole number' if hint is int else 'a number'}."
+                raise TypeError(msg)
+            elif not about["low"] <= value <= about["high"]:
+                msg = f"Config({name}={value!r}): must lie between {about['low']} and {about['high']}."
+                raise ValueError(msg)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The network and training of the paper, to the parameter: 26.75 M at 13,003 genes."""
+        settings: dict[str, Any] = {
+            "n_hidden": 512,
+            "n_latent": 50,
+            "n_heads": 3,
+            "attention": "dot",
+            "dropout_rate": 0.5,
+            "attention_dropout_rate": 0.0,
+            "hide": "nonzeros",
+            "hide_rate": 0.1,
+            "loss": "squared_error",
+            "learning_rate": 1e-4,
+            "weight_decay": 0.0,
+            "n_epochs": 3000,
+            "patience": 200,
+            "batch_size": 1_000_000,  # the paper trains on all cells at once
+        }
+        return cls(**(settings | changes))
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Config from what :meth:`to_dict` gave, naming settings that this version does not know."""
+        if unknown := sorted(settings.keys() - {f.name for f in fields(cls)}):
+            msg = f"Unknown settings {unknown}: they come from another version of gnnimpute."
+            raise ValueError(msg)
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain numbers and strings."""
+        return asdict(self)

@@ -1,0 +1,94 @@
+"""Hide part of a count matrix: one code for training, validation and evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def hide_molecules(
+    counts: sp.csr_matrix, rate: float, rng: np.random.Generator
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Split the molecules of every entry at random (binomial thinning).
+
+    Each molecule is hidden with probability `rate`, independently. For Poisson counts the two parts are independent
+    given the expression :cite:p:`Batson2019`, so one can judge a model of the other.
+
+    Parameters
+    ----------
+    counts
+        Molecule counts of shape (n_cells, n_genes). Whole numbers: a molecule cannot be cut in two.
+    rate
+        Probability that a molecule is hidden.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
+    """
+    molecules = counts.data.astype(np.int64)
+    if not np.array_equal(molecules, counts.data):
+        odd = counts.data[molecules != counts.data][0]
+        msg = f"Molecules can only be hidden among whole numbers, but {odd} was found. Hide non-zeros instead."
+        raise ValueError(msg)
+    return _split(counts, rng.binomial(molecules, rate))
+
+
+def hide_nonzeros(
+    counts: sp.csr_matrix, rate: float, rng: np.random.Generator
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Hide whole non-zero entries, each with probability `rate`.
+
+    Returns
+    -------
+    What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
+    """
+    return _split(counts, counts.data * (rng.random(counts.nnz) < rate))
+
+
+def hide_nonzeros_by_gene(
+    counts: sp.csr_matrix, rate: float, rng: np.random.Generator, *, spare: int = 3
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Hide the same share of the non-zeros of every gene: the hold-out of the paper :cite:p:`Xu2021`.
+
+    Parameters
+    ----------
+    counts
+        Array of shape (n_cells, n_genes).
+    rate
+        Share of each gene's non-zeros to hide, rounded down.
+    rng
+        Source of randomness.
+    spare
+        Genes with at most this many non-zeros are left alone.
+
+    Returns
+    -------
+    What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
+    """
+    counts = sp.csr_matrix(counts, copy=True)
+    counts.eliminate_zeros()
+    n_nonzeros = np.bincount(counts.indices, minlength=counts.shape[1])
+    n_hidden = np.where(n_nonzeros > spare, (n_nonzeros * rate).astype(np.int64), 0)
+    # Entries in random order within each gene; the first n_hidden of a gene are hidden.
+    order = np.lexsort((rng.random(counts.nnz), counts.indices))
+    rank = np.arange(counts.nnz) - np.repeat(np.cumsum(n_nonzeros) - n_nonzeros, n_nonzeros)
+    hidden = np.zeros(counts.nnz, dtype=bool)
+    hidden[order] = rank < n_hidden[counts.indices[order]]
+    return _split(counts, counts.data * hidden)
+
+
+def _split(counts: sp.csr_matrix, hidden: NDArray[np.generic]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    return _with_data(counts, counts.data - hidden), _with_data(counts, hidden)
+
+
+def _with_data(counts: sp.csr_matrix, data: NDArray[np.generic]) -> sp.csr_matrix:
+    part = sp.csr_matrix((data.astype(counts.dtype), counts.indices.copy(), counts.indptr.copy()), counts.shape)
+    part.eliminate_zeros()
+    return part
