@@ -1,0 +1,34 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the real data sets; a test that needs it is skipped where it is absent."""
+    folder = Path(os.environ.get("GNNIMPUTE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not at {folder}; set GNNIMPUTE_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def counts(rng: np.random.Generator) -> sp.csr_matrix:
+    """Counts of 90 cells in three types and 60 genes, sparse, no empty cell."""
+    types = rng.gamma(0.5, 2.0, size=(3, 60))
+    rate = types[np.repeat([0, 1, 2], 30)] * rng.lognormal(0, 0.3, size=(90, 1))
+    counts = rng.poisson(rate).astype(np.float32)
+    counts[:, 0] += 1
+    return sp.csr_matrix(counts)
