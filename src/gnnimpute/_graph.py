@@ -1,0 +1,189 @@
+"""The neighbour graph: a fixed number of cells that each cell attends to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+EXACT_BELOW = 50_000
+"""Number of cells below which neighbours are exact: minutes at most, and no index to warm up."""
+
+
+class Block(NamedTuple):
+    """Cells needed to run two attention layers on some seeds, neighbours renumbered within each layer."""
+
+    cells: NDArray[np.int64]
+    """(m,) cells whose counts are read."""
+    first: NDArray[np.int64]
+    """(r, k) neighbours in the first layer, as positions in `cells`."""
+    second: NDArray[np.int64]
+    """(n_seeds, k) neighbours in the second layer, as rows of the first layer's result."""
+
+
+@dataclass(frozen=True)
+class NeighborGraph:
+    """k cells that every cell attends to, itself first.
+
+    Parameters
+    ----------
+    indices
+        Array of shape (n_cells, k). Row ``i`` lists the cells that cell ``i`` attends to; ``indices[i, 0] == i``.
+        A cell with fewer neighbours than others repeats itself: no padding that could gather a wrong cell.
+
+    Raises
+    ------
+    ValueError
+        If a row does not start with its own cell or names a cell that is not there.
+    """
+
+    indices: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        indices = np.ascontiguousarray(self.indices, dtype=np.int64)
+        if indices.ndim != 2 or not indices.size:
+            msg = f"`indices` must be cells x neighbours, but its shape is {indices.shape}."
+            raise ValueError(msg)
+        if (wrong := np.flatnonzero(indices[:, 0] != np.arange(len(indices)))).size:
+            msg = f"Column 0 of `indices` must be the cell itself, but row {wrong[0]} starts with {indices[wrong[0], 0]}."
+            raise ValueError(msg)
+        if indices.min() < 0 or indices.max() >= len(indices):
+            row = np.flatnonzero(((indices < 0) | (indices >= len(indices))).any(1))[0]
+            msg = f"Row {row} of `indices` is {indices[row].tolist()}, but cells are numbered 0 to {len(indices) - 1}."
+            raise ValueError(msg)
+        object.__setattr__(self, "indices", indices)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.indices)
+
+    @classmethod
+    def from_embedding(
+        cls,
+        embedding: ArrayLike,
+        *,
+        n_neighbors: int,
+        batches: ArrayLike | None = None,
+        rng: np.random.Generator | int | None = 0,
+        exact_below: int = EXACT_BELOW,
+    ) -> Self:
+        """Nearest cells by Euclidean distance: exact for few cells, approximate (NN-descent) for many.
+
+        Parameters
+        ----------
+        embedding
+            Array of shape (n_cells, n_dimensions), for example principal components.
+        n_neighbors
+            Neighbours of a cell, not counting the cell itself. Cut to what the cells allow.
+        batches
+            Array of shape (n_cells,). Neighbours are then sought within each batch.
+        rng
+            Seed or generator: the approximate search starts at random.
+        exact_below
+            Number of cells below which the search is exact.
+        """
+        points = np.ascontiguousarray(embedding, dtype=np.float32)
+        if points.ndim != 2 or not np.isfinite(points).all():
+            msg = f"The embedding must be cells x dimensions and finite, but it is {points.shape}"
+            if points.ndim == 2:
+                msg += f" and cell {np.flatnonzero(~np.isfinite(points).all(1))[0]} is not finite"
+            raise ValueError(msg + ".")
+        if n_neighbors < 1:
+            msg = f"n_neighbors={n_neighbors}: a cell needs at least one neighbour."
+            raise ValueError(msg)
+        rng = np.random.default_rng(rng)
+        group = np.zeros(len(points), np.int64) if batches is None else np.unique(batches, return_inverse=True)[1]
+        sizes = np.bincount(group)
+        k = min(n_neighbors, int(sizes.max()) - 1)
+        indices = np.repeat(np.arange(len(points))[:, None], k + 1, axis=1)
+        for g in range(len(sizes)):
+            cells = np.flatnonzero(group == g)
+            if (k_here := min(k, len(cells) - 1)) > 0:
+                exact = len(cells) < exact_below
+                found = (_exact if exact else _approximate)(points[cells], k_here, rng)
+                indices[cells, 1 : k_here + 1] = cells[found]
+        return cls(indices)
+
+    @classmethod
+    def from_sparse(
+        cls,
+        matrix: sp.spmatrix | sp.sparray,
+        *,
+        nearest: Literal["smallest", "largest"],
+        n_neighbors: int | None = None,
+    ) -> Self:
+        """Graph from an n_cells x n_cells matrix that any tool made (`obsp`).
+
+        Whether the tool counted the cell itself does not matter: entries on the diagonal are ignored, and explicit
+        zeros (cells at distance 0) count.
+
+        Parameters
+        ----------
+        matrix
+            Distances or connectivities, of shape (n_cells, n_cells).
+        nearest
+            Which entries are the nearest cells: the smallest (distances) or the largest (connectivities).
+        n_neighbors
+            Most neighbours to keep of each cell; by default, all.
+        """
+        edges = sp.coo_matrix(matrix)
+        if edges.shape[0] != edges.shape[1]:
+            msg = f"A graph is cells x cells, but this matrix is {edges.shape[0]} x {edges.shape[1]}."
+            raise ValueError(msg)
+        others = edges.row != edges.col
+        row, col, value = edges.row[others], edges.col[others], edges.data[others]
+        order = np.lexsort((col, value if nearest == "smallest" else -value, row))
+        row, col = row[order], col[order]
+        degree = np.bincount(row, minlength=edges.shape[0])
+        rank = np.arange(len(row)) - np.repeat(np.cumsum(degree) - degree, degree)
+        k = int(degree.max(initial=0)) if n_neighbors is None else min(n_neighbors, int(degree.max(initial=0)))
+        indices = np.repeat(np.arange(edges.shape[0])[:, None], k + 1, axis=1)
+        keep = rank < k
+        indices[row[keep], rank[keep] + 1] = col[keep]
+        return cls(indices)
+
+    def block(self, seeds: NDArray[np.int64]) -> Block:
+        """Cells needed to run two attention layers on `seeds`, with neighbours renumbered within each layer."""
+        hop1 = np.unique(self.indices[seeds])
+        cells = np.unique(self.indices[hop1])
+        return Block(
+            cells=cells,
+            first=np.searchsorted(cells, self.indices[hop1]),
+            second=np.searchsorted(hop1, self.indices[seeds]),
+        )
+
+    def degrees(self) -> NDArray[np.int64]:
+        """How often each cell is attended to, itself included, of shape (n_cells,)."""
+        return np.bincount(self.indices.ravel(), minlength=self.n_cells)
+
+
+def _exact(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:  # noqa: ARG001
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points).kneighbors(points, return_distance=False)
+    return _without_self(found)
+
+
+def _approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    from pynndescent import NNDescent
+
+    # NN-descent recalls better when it keeps more candidates than asked for.
+    index = NNDescent(points, n_neighbors=max(k + 1, 15), random_state=int(rng.integers(2**31)))
+    found, _ = index.neighbor_graph
+    if (found < 0).any():
+        msg = "The approximate neighbour search left cells without neighbours: raise `exact_below` for an exact one."
+        raise ValueError(msg)
+    return _without_self(found[:, : k + 1])
+
+
+def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop the cell itself from its k + 1 nearest; among identical cells it may be absent: then drop the farthest."""
+    is_self = found == np.arange(len(found))[:, None]
+    is_self[~is_self.any(1), -1] = True
+    return found[~is_self].reshape(len(found), -1).astype(np.int64)
