@@ -1,0 +1,69 @@
+# Everything below needs only Python >= 3.11, pip and make. `make demo` and `make test` are where to start.
+#   make demo                     simulate counts with known dropouts, impute them, say how much came back
+#   make demo DATA=counts.h5ad    the same on your own counts
+#   make test ARGS="-k graph"     some of the tests
+#   make help                     all that can be made
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types docs wheel clean
+.DELETE_ON_ERROR:
+
+help: ## say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: $(VENV)/.installed ## impute counts whose truth is known, or those of DATA=file
+	$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
+
+test: $(VENV)/.group-test ## run the tests; ARGS= goes to pytest
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.group-lint ## find mistakes and unformatted code
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+format: $(VENV)/.group-lint ## mend what lint can mend
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+types: $(VENV)/.group-lint ## check the types
+	$(PY) -m mypy
+
+docs: $(VENV)/.group-docs ## build the pages into docs/_build/html
+	PATH="$(abspath $(BIN)):$$PATH" $(PY) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+wheel: $(VENV)/.installed ## build the package into dist
+	rm -rf dist
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) build dist demo docs/_build docs/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "gnnimpute needs Python >= 3.11, but there is no $(PYTHON): make PYTHON=/path/to/python ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "gnnimpute needs Python >= 3.11, but $(PYTHON) is $$("$(PYTHON)" --version): make PYTHON=python3.12 ..." >&2; exit 1; }
+	@# Some systems ship venv without pip: then the pip outside fills it.
+	"$(PYTHON)" -m venv $(VENV) 2>/dev/null || { "$(PYTHON)" -m venv --clear --without-pip $(VENV) && \
+	  "$(PYTHON)" -m pip --python $(PY) install --quiet pip; }
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.group-%: $(VENV)/.installed
+	$(INSTALL) --group $*
+	@touch $@
