@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def hide_molecules(
-    counts: sp.csr_matrix, rate: float, rng: np.random.Generator
-) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def hide_molecules(counts: sp.csr_matrix, rate: float, rng: np.random.Generator) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Split the molecules of every entry at random (binomial thinning).
 
     Each molecule is hidden with probability `rate`, independently. For Poisson counts the two parts are independent
@@ -22,7 +20,8 @@ def hide_molecules(
     Parameters
     ----------
     counts
-        Molecule counts of shape (n_cells, n_genes). Whole numbers: a molecule cannot be cut in two.
+        Molecule counts of shape (n_cells, n_genes). Of values that are not whole (TPM), the whole part is split like
+        molecules and the rest goes to one side.
     rate
         Probability that a molecule is hidden.
     rng
@@ -32,17 +31,17 @@ def hide_molecules(
     -------
     What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
     """
-    molecules = counts.data.astype(np.int64)
-    if not np.array_equal(molecules, counts.data):
-        odd = counts.data[molecules != counts.data][0]
-        msg = f"Molecules can only be hidden among whole numbers, but {odd} was found. Hide non-zeros instead."
-        raise ValueError(msg)
-    return _split(counts, rng.binomial(molecules, rate))
+    hidden = rng.random(counts.nnz) < rate  # what one molecule, by far the most frequent count, needs
+    hidden = hidden * np.minimum(counts.data, 1)
+    many = np.flatnonzero(counts.data > 1)
+    if len(many):
+        whole = np.floor(counts.data[many])
+        rest = counts.data[many] - whole
+        hidden[many] = rng.binomial(whole.astype(np.int64), rate) + rest * (rng.random(len(many)) < rate)
+    return _split(counts, hidden)
 
 
-def hide_nonzeros(
-    counts: sp.csr_matrix, rate: float, rng: np.random.Generator
-) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def hide_nonzeros(counts: sp.csr_matrix, rate: float, rng: np.random.Generator) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Hide whole non-zero entries, each with probability `rate`.
 
     Returns
@@ -73,6 +72,7 @@ def hide_nonzeros_by_gene(
     What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
     """
     counts = sp.csr_matrix(counts, copy=True)
+    counts.sum_duplicates()
     counts.eliminate_zeros()
     n_nonzeros = np.bincount(counts.indices, minlength=counts.shape[1])
     n_hidden = np.where(n_nonzeros > spare, (n_nonzeros * rate).astype(np.int64), 0)
