@@ -1,0 +1,274 @@
+"""The rules of the house: docs/design.md says why, and each fails here when it is broken."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields, is_dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import gnnimpute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "gnnimpute"
+MODULES = sorted(path.stem for path in SRC.rglob("*.py"))
+PUBLIC_MODULES = [name for name in MODULES if not name.startswith("_") and name != "cli"]  # cli: only commands
+
+LAYERS = (
+    # numpy and scipy only
+    {"_atomic", "_bootstrap", "_config", "_connectivities", "_counts", "_entries", "_genes", "_graph", "_holdout"}
+    | {"_keys", "_masking", "_molecules", "_names", "metrics"},
+    # torch starts here
+    {"_loss", "_nn", "_rows"},
+    {"_checkpoint", "_estimates", "_infer", "_train"},
+    {"_imputer"},
+    # AnnData starts here
+    {"_download", "_orientation", "_quality", "_readers", "_splatter", "_tables", "_tenx", "_writers"}
+    | {"datasets", "io", "pl", "pp", "tl"},
+    {"__main__", "cli"},
+)
+LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
+ANNDATA_LAYER = 4
+
+HEAVY = {"dask", "matplotlib", "numba", "pooch", "pynndescent", "scanpy", "sklearn", "torch", "zarr"}
+TESTED_ELSEWHERE = {  # module: its test
+    "__init__": "package_structure",
+    "__main__": "cli",
+    "_keys": "tl",
+}
+
+each_module = pytest.mark.parametrize("module", MODULES)
+each_public_module = pytest.mark.parametrize("module", PUBLIC_MODULES)
+
+
+@cache
+def source(module: str) -> str:
+    return (SRC / f"{module}.py").read_text(encoding="utf-8")
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(source(module))
+
+
+def imports(module: str, *, at_run_time: bool = False) -> set[str]:
+    """All that a module imports, wherever in it the import stands; its own package as `gnnimpute.<module>`."""
+    nodes = list(ast.walk(tree(module)))
+    if at_run_time:
+        for_types = [n for n in nodes if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+        nodes = [n for n in nodes if n not in [inner for block in for_types for inner in ast.walk(block)]]
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            home = ".".join(filter(None, ["gnnimpute" if node.level else "", node.module]))
+            found |= {f"{home}.{alias.name}" for alias in node.names} if home == "gnnimpute" else {home}
+    return found - {"gnnimpute.__version__"}
+
+
+def own_imports(module: str, *, at_run_time: bool = False) -> set[str]:
+    parts = [name.split(".") for name in imports(module, at_run_time=at_run_time)]
+    return {own[1] if len(own) > 1 else "__init__" for own in parts if own[0] == "gnnimpute"}
+
+
+def third_party(module: str) -> set[str]:
+    tops = {name.split(".", maxsplit=1)[0] for name in imports(module)}
+    return tops - sys.stdlib_module_names - {"gnnimpute"}
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def public_callables() -> Iterator[tuple[str, Callable[..., object], str]]:
+    """Dotted name, function or method, and docstring of all that a user may call."""
+    homes = [(name, getattr(gnnimpute, name)) for name in gnnimpute.__all__ if name not in PUBLIC_MODULES]
+    homes += [(f"{m}.{n}", getattr(getattr(gnnimpute, m), n)) for m in PUBLIC_MODULES for n in module_names(m)]
+    for name, thing in homes:
+        if inspect.isclass(thing):
+            yield name, thing, inspect.getdoc(thing) or ""
+            for method, function in inspect.getmembers(thing, inspect.isroutine):
+                if not method.startswith("_") and (function.__module__ or "").startswith("gnnimpute"):
+                    yield f"{name}.{method}", function, inspect.getdoc(function) or ""
+        elif inspect.isfunction(thing):
+            yield name, thing, inspect.getdoc(thing) or ""
+
+
+def module_names(module: str) -> list[str]:
+    return list(getattr(gnnimpute, module).__all__)
+
+
+def parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+
+
+def documented(function: Callable[..., object], docstring: str) -> set[str]:
+    """Names in the Parameters section of a numpydoc docstring; settings are described beside each of them."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    lines = section.group(1).splitlines() if section else []
+    names = {name.strip(" *") for line in lines if line[:1].strip() for name in line.split(",")}
+    if is_dataclass(function):
+        names |= {f.name for f in fields(function) if f.metadata.get("about")}
+    return names
+
+
+# Layers
+
+
+@each_module
+def test_every_module_has_a_layer(module: str) -> None:
+    assert module in LAYER or module == "__init__", f"say in LAYERS where {module} belongs"
+
+
+@each_module
+def test_imports_point_downwards(module: str) -> None:
+    upwards = {name for name in own_imports(module) if LAYER.get(name, 99) > LAYER.get(module, 99)}
+    assert not upwards, f"{module} imports {upwards} from above"
+
+
+def test_imports_run_in_no_circle() -> None:
+    TopologicalSorter(
+        {module: own_imports(module, at_run_time=True) for module in LAYER if module in MODULES}
+    ).prepare()
+
+
+@each_module
+def test_lower_layers_know_no_anndata(module: str) -> None:
+    if LAYER.get(module, 99) < ANNDATA_LAYER:
+        assert not third_party(module) & {"anndata", "pandas", "scanpy"}
+        assert "_keys" not in own_imports(module)
+
+
+@each_module
+def test_layer_0_knows_no_torch(module: str) -> None:
+    if LAYER.get(module) == 0:
+        assert "torch" not in third_party(module)
+
+
+# Imports
+
+
+def test_import_is_light() -> None:
+    loaded = run_python(
+        "import sys, anndata; before = set(sys.modules); import gnnimpute\n"
+        f"for name in {PUBLIC_MODULES}: getattr(gnnimpute, name)\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    assert not set(loaded.split()) & HEAVY
+
+
+def test_help_of_the_command_line_is_light() -> None:
+    loaded = run_python(
+        "import sys\nfrom gnnimpute.cli import main\nsys.argv = ['gnnimpute', '--help']\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print('loaded:', *{name.split('.')[0] for name in sys.modules})"
+    )
+    assert not set(loaded.rpartition("loaded:")[2].split()) & {"torch", "scanpy", "matplotlib", "sklearn"}
+
+
+def test_declared_dependencies_are_those_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    imported = set().union(*map(third_party, MODULES))
+    assert declared == {"scikit-learn" if name == "sklearn" else name for name in imported}
+
+
+# Names
+
+
+def test_public_names_of_the_package() -> None:
+    assert gnnimpute.__all__ == sorted(gnnimpute.__all__)
+    assert dir(gnnimpute) == gnnimpute.__all__
+    assert set(PUBLIC_MODULES) <= set(gnnimpute.__all__)
+    for name in gnnimpute.__all__:
+        assert getattr(gnnimpute, name) is not None
+
+
+def test_unknown_names_of_the_package_are_errors() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        gnnimpute.no_such_name  # noqa: B018
+
+
+@each_public_module
+def test_public_names_of_a_module(module: str) -> None:
+    names = module_names(module)
+    assert names == sorted(names)
+    assert all(hasattr(getattr(gnnimpute, module), name) for name in names)
+    defined = {n.name for n in tree(module).body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"}
+    assert defined <= set(names), f"{module} has public names that __all__ lacks"
+
+
+def test_public_names_are_in_the_docs() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").split()
+    listed = {name for name in page if re.fullmatch(r"[\w.]+", name)}
+    top = {name for name in gnnimpute.__all__ if name not in PUBLIC_MODULES and name != "__version__"}
+    assert not (top | {f"{m}.{n}" for m in PUBLIC_MODULES for n in module_names(m)}) - listed
+
+
+# Functions
+
+
+@each_module
+def test_three_positional_parameters_at_most(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef) and not (node.name.startswith("_") and node.name != "__init__"):
+            positional = [a.arg for a in node.args.posonlyargs + node.args.args if a.arg not in {"self", "cls", "ctx"}]
+            assert len(positional) <= 3, f"{module}.{node.name}: put a * after the third of {positional}"
+
+
+def test_adata_comes_first() -> None:
+    for name, function, _ in public_callables():
+        takes = [p.name for p in parameters(function) if "AnnData" in str(p.annotation)]
+        assert not takes or parameters(function)[0].name == "adata", f"{name} takes AnnData as {takes}"
+
+
+def test_every_parameter_is_documented() -> None:
+    missing = {
+        name: lacking
+        for name, function, docstring in public_callables()
+        if (lacking := {p.name for p in parameters(function)} - documented(function, docstring)) or not docstring
+    }
+    assert not missing
+
+
+# Size and tidiness
+
+
+@each_module
+def test_modules_and_functions_are_small(module: str) -> None:
+    assert len(source(module).splitlines()) <= 250
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.body[0].lineno + 1
+            lines -= len((ast.get_docstring(node, clean=False) or "").splitlines())
+            assert lines <= 80, f"{module}.{node.name} has {lines} lines"
+
+
+@each_module
+def test_nothing_is_left_unfinished(module: str) -> None:
+    assert not re.findall(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b", source(module))
+
+
+@each_module
+def test_every_module_has_a_test(module: str) -> None:
+    test = TESTED_ELSEWHERE.get(module, module.strip("_"))
+    assert (ROOT / "tests" / f"test_{test}.py").is_file()
+
+
+def test_types_are_shipped() -> None:
+    assert (SRC / "py.typed").is_file()
