@@ -40,7 +40,12 @@ class Config:
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
     n_epochs: int = _setting(100, "Most epochs: passes over all cells.", low=1)
     patience: int = _setting(5, "Epochs without a better validation loss after which training stops.", low=1)
-    batch_size: int = _setting(512, "Cells in a step. At least as many as there are cells: full batch.", low=1)
+    averaging: float = _setting(
+        0.98, "Weights are averaged over steps with this decay; 0 leaves it out.", low=0, high=0.9999
+    )
+    batch_size: int = _setting(
+        0, "Cells in a step; 0: an eighth of the cells, 64 to 512. At least as many as there are cells: full batch.", low=0
+    )
     validation_rate: float = _setting(
         0.05, "Share of molecules or non-zeros hidden from everything, for early stopping.", low=0.001, high=0.5
     )
@@ -74,6 +79,7 @@ class Config:
             "loss": "squared_error",
             "learning_rate": 1e-4,
             "weight_decay": 0.0,
+            "averaging": 0.0,
             "n_epochs": 3000,
             "patience": 200,
             "batch_size": 1_000_000,  # the paper trains on all cells at once

@@ -50,7 +50,8 @@ class NeighborGraph:
             msg = f"`indices` must be cells x neighbours, but its shape is {indices.shape}."
             raise ValueError(msg)
         if (wrong := np.flatnonzero(indices[:, 0] != np.arange(len(indices)))).size:
-            msg = f"Column 0 of `indices` must be the cell itself, but row {wrong[0]} starts with {indices[wrong[0], 0]}."
+            row = wrong[0]
+            msg = f"Column 0 of `indices` must be the cell itself, but row {row} starts with {indices[row, 0]}."
             raise ValueError(msg)
         if indices.min() < 0 or indices.max() >= len(indices):
             row = np.flatnonzero(((indices < 0) | (indices >= len(indices))).any(1))[0]
@@ -186,4 +187,5 @@ def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
     """Drop the cell itself from its k + 1 nearest; among identical cells it may be absent: then drop the farthest."""
     is_self = found == np.arange(len(found))[:, None]
     is_self[~is_self.any(1), -1] = True
-    return found[~is_self].reshape(len(found), -1).astype(np.int64)
+    others: NDArray[np.int64] = found[~is_self].reshape(len(found), -1).astype(np.int64)
+    return others

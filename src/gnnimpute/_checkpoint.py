@@ -1,0 +1,108 @@
+"""Save a training and go on with it later, in a format that holds numbers only: loading never runs code."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gnnimpute._atomic import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnnimpute._config import Config
+    from gnnimpute._train import Split, Training
+
+log = logging.getLogger(__name__)
+
+
+def save(path: Path, state: Training, split: Split, config: Config) -> None:
+    """Write all that is needed to go on: weights, best weights, optimiser, random states, history."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    for number, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available() and next(state.network.parameters()).is_cuda:
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    about = {
+        "identity": _identity(split, config),
+        "epoch": state.epoch,
+        "best_loss": state.best_loss,
+        "best_epoch": state.best_epoch,
+        "history": state.history,
+        "rng": state.rng.bit_generator.state,
+        "schedule": state.schedule.last_epoch,
+    }
+    write_tensors(path, tensors, about)
+
+
+def resume(path: Path, state: Training, split: Split, config: Config) -> None:
+    """Go on from `path` if it exists; it must come from the same data and settings."""
+    if not path.exists():
+        return
+    tensors, about = read_tensors(path, what="checkpoint")
+    if about["identity"] != _identity(split, config):
+        different = [k for k, v in _identity(split, config).items() if about["identity"].get(k) != v]
+        msg = f"The checkpoint {path} belongs to another run (different: {', '.join(different)}). Name another file."
+        raise ValueError(msg)
+    state.network.load_state_dict(part(tensors, "network."))
+    state.average.load_state_dict(part(tensors, "average."))
+    state.best = part(tensors, "best.")
+    optimizer = state.optimizer.state_dict()
+    for name, value in part(tensors, "optimizer.").items():
+        number, slot = name.split(".", 1)
+        optimizer["state"].setdefault(int(number), {})[slot] = value
+    optimizer["param_groups"][0]["lr"] = state.schedule.base_lrs[0]
+    state.optimizer.load_state_dict(optimizer)
+    state.schedule.load_state_dict(state.schedule.state_dict() | {"last_epoch": about["schedule"]})
+    state.optimizer.param_groups[0]["lr"] = state.schedule.base_lrs[0] * state.schedule.lr_lambdas[0](about["schedule"])  # type: ignore[attr-defined]
+    state.epoch, state.best_loss, state.best_epoch = about["epoch"], about["best_loss"], about["best_epoch"]
+    state.history = about["history"]
+    state.rng.bit_generator.state = about["rng"]
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    log.info("Going on from %s after epoch %d.", path, state.epoch)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
+    """Write tensors and a JSON description to one file, whole or not at all."""
+    with replacing(path) as beside:
+        # Contiguous copies: safetensors refuses tensors that share memory.
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside,
+                  metadata={"gnnimpute": json.dumps(about)})  # fmt: skip
+
+
+def read_tensors(path: Path, *, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote."""
+    if not path.is_file():
+        msg = f"There is no {what} at {path}."
+        raise FileNotFoundError(msg)
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["gnnimpute"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        msg = f"{path} is not a {what} of gnnimpute, or it is damaged ({error})."
+        raise ValueError(msg) from error
+
+
+def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose name starts with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _identity(split: Split, config: Config) -> dict[str, Any]:
+    """What must be equal for a run to go on; more epochs or patience are welcome."""
+    settings = {k: v for k, v in config.to_dict().items() if k not in {"n_epochs", "patience"}}
+    kept = split.kept
+    where = float(np.dot(kept.indices.astype(np.float64), kept.data))
+    return {"shape": list(kept.shape), "molecules": float(kept.data.sum(dtype=np.float64)), "counts": where, **settings}

@@ -1,0 +1,115 @@
+"""Which question an output answers: the mean, the value behind a dropout, or the mean given the cell's own count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import lambertw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+DISPERSIONS = np.append(2.0 ** np.arange(-4, 9), np.inf)
+"""Dispersions that are tried for each gene: from counts ten times as variable as their mean says to pure Poisson."""
+
+
+def detected(mean: Floats) -> Floats:
+    r"""Expected count given that it is at least one, :math:`\lambda / (1 - e^{-\lambda})`.
+
+    The value behind a zero that is a dropout, and what the paper's metric asks for.
+
+    Parameters
+    ----------
+    mean
+        Expected counts of any shape, >= 0, at the depth of the cell.
+    """
+    mean = np.maximum(mean, np.float32(1e-6))
+    value: Floats = mean / -np.expm1(-mean)
+    return value
+
+
+def mean_of_detected(value: Floats) -> Floats:
+    r"""Inverse of :func:`detected`: the mean :math:`\lambda` with :math:`\lambda / (1 - e^{-\lambda}) = d`.
+
+    .. math:: \lambda = d + W_0(-d\, e^{-d})
+
+    Parameters
+    ----------
+    value
+        Expected counts given detection, of any shape. Below 1 there is no such mean: the result is 0.
+    """
+    value = np.maximum(value, 1)
+    mean: Floats = np.maximum(value + lambertw(-value * np.exp(-value)).real, 0).astype(value.dtype)
+    return mean
+
+
+def posterior(mean: Floats, counts: Floats, dispersion: Floats | np.float32) -> Floats:
+    r"""Expected count given the network's mean and the cell's own count (gamma-Poisson).
+
+    With the prior :math:`\mathrm{Gamma}(\theta, \theta / \lambda)` of the expression, whose mean is the network's,
+
+    .. math:: E[x \mid y] = \lambda\, \frac{\theta + y}{\theta + \lambda}.
+
+    Parameters
+    ----------
+    mean
+        Expected counts :math:`\lambda`, of shape (n_cells, n_genes).
+    counts
+        Observed counts :math:`y`, of the same shape.
+    dispersion
+        :math:`\theta` of each gene, of shape (n_genes,); infinite where cells differ from the mean by chance alone.
+    """
+    ratio = mean / dispersion
+    return (mean + ratio * counts) / (1 + ratio)
+
+
+def fit_dispersion(
+    blocks: Iterable[tuple[Floats, Floats, Floats]], n_genes: int, *, ratio: float, n_rounds: int = 50
+) -> NDArray[np.float32]:
+    """Dispersion of each gene, by how well the posterior predicts molecules that were held out.
+
+    Each gene's evidence over :data:`DISPERSIONS` is combined with how common each dispersion is among all genes, which
+    is learnt too (empirical Bayes by expectation maximisation), so that a gene with few molecules borrows from the
+    others.
+
+    Parameters
+    ----------
+    blocks
+        For blocks of cells: the network's expected counts, the counts it saw, and the counts held out, each of shape
+        (n_cells_in_block, n_genes).
+    n_genes
+        Number of genes.
+    ratio
+        Held-out molecules for each molecule seen.
+    n_rounds
+        Rounds of expectation maximisation.
+
+    Returns
+    -------
+    Array of shape (n_genes,).
+    """
+    evidence = np.zeros((len(DISPERSIONS), n_genes))
+    for mean, seen, held_out in blocks:
+        cell, gene = np.nonzero(held_out)
+        molecules = held_out[cell, gene]
+        for d, dispersion in enumerate(DISPERSIONS.astype(np.float32)):
+            expected = ratio * posterior(mean, seen, dispersion)
+            log_expected = np.log(np.maximum(expected[cell, gene], 1e-9))
+            evidence[d] += np.bincount(gene, molecules * log_expected, minlength=n_genes)
+            evidence[d] -= expected.sum(0, dtype=np.float64)
+    likelihood = np.exp(evidence - evidence.max(0))
+    common = np.full(len(DISPERSIONS), 1 / len(DISPERSIONS))
+    for _ in range(n_rounds):
+        weight = common[:, None] * likelihood
+        weight /= weight.sum(0)
+        common = weight.mean(1)
+    # The posterior is close to linear in 1 / (1 + theta): average there, where infinity is a number.
+    shrinkage = weight.T @ (1 / (1 + DISPERSIONS))
+    fitted: NDArray[np.float32] = (1 / np.maximum(shrinkage, 1e-6) - 1).astype(np.float32)
+    return fitted

@@ -1,0 +1,101 @@
+"""Match genes by name, and say what is missing."""
+
+from __future__ import annotations
+
+import logging
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+
+def near(name: str, names: Sequence[str] | NDArray[np.str_]) -> str:
+    """Words to add to an error about a name that is not there: the names like it."""
+    known = [str(n) for n in names]
+    by_lower = {n.lower(): n for n in known}
+    close = get_close_matches(name.lower(), by_lower, n=3)
+    if close:
+        return f" Did you mean {', '.join(repr(by_lower[n]) for n in close)}?"
+    shown = ", ".join(repr(n) for n in known[:5])
+    return f" There is {shown}{', ...' if len(known) > 5 else ''}." if known else " There is none."
+
+
+def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | NDArray[np.str_]) -> NDArray[np.int64]:
+    """Where each wanted name is among `names`.
+
+    Raises
+    ------
+    ValueError
+        If a name stands twice in `names`: one could not tell which is meant.
+    KeyError
+        If a wanted name is not there.
+    """
+    where = _where(names)
+    if missing := [str(w) for w in wanted if str(w) not in where]:
+        msg = f"Gene {missing[0]!r} is not there ({len(missing)} of {len(wanted)} are not).{near(missing[0], names)}"
+        raise KeyError(msg)
+    return np.array([where[str(w)] for w in wanted], dtype=np.int64)
+
+
+def align(
+    counts: sp.csr_matrix, names: Sequence[str] | NDArray[np.str_] | None, genes: NDArray[np.str_]
+) -> sp.csr_matrix:
+    """Columns of `counts` in the order of `genes`: genes that are missing become zeros, others are left out.
+
+    Parameters
+    ----------
+    counts
+        Counts of shape (n_cells, n_columns).
+    names
+        Gene name of each column; `None` if the columns are `genes` already.
+    genes
+        Names of the genes that are asked for.
+    """
+    if names is None or np.array_equal(np.asarray(names, dtype=str), genes):
+        if counts.shape[1] != len(genes):
+            msg = f"The model has {len(genes)} genes but the counts have {counts.shape[1]}: pass the names of theirs."
+            raise ValueError(msg)
+        return counts
+    where = _where(names)
+    source = np.array([where.get(gene, -1) for gene in genes])
+    found = np.flatnonzero(source >= 0)
+    if not len(found):
+        msg = (
+            f"None of the model's {len(genes)} genes (such as {genes[0]!r}) is among the {counts.shape[1]} genes "
+            f"of the counts (such as {str(names[0])!r}): the model is for other genes, or names are of another kind."
+        )
+        raise ValueError(msg)
+    n_missing, n_extra = len(genes) - len(found), counts.shape[1] - len(found)
+    if n_missing or n_extra:
+        log.warning(
+            "%d of the model's %d genes are missing from the counts and read as zero; %d other genes are ignored.",
+            n_missing,
+            len(genes),
+            n_extra,
+        )
+    pick = sp.csr_matrix(
+        (np.ones(len(found), counts.dtype), (source[found], found)), shape=(counts.shape[1], len(genes))
+    )
+    return sp.csr_matrix(counts @ pick)
+
+
+def _where(names: Sequence[str] | NDArray[np.str_]) -> dict[str, int]:
+    where = {str(name): i for i, name in enumerate(names)}
+    if len(where) < len(names):
+        seen, double = set(), ""
+        for name in map(str, names):
+            if name in seen:
+                double = name
+                break
+            seen.add(name)
+        msg = f"Gene name {double!r} stands more than once. Make the names unique: `adata.var_names_make_unique()`."
+        raise ValueError(msg)
+    return where

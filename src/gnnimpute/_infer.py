@@ -1,0 +1,71 @@
+"""Run a trained network over many cells, layer by layer: every cell is computed once, in blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._nn import Autoencoder, GraphAttention
+    from gnnimpute._rows import Rows
+
+CHUNK = 2048
+"""Cells computed at a time: large enough to keep the cores busy, small enough for any laptop."""
+
+
+def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
+    """Slices that cover `n` cells in order."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+@torch.inference_mode()
+def embed(network: Autoencoder, rows: Rows, graph: NeighborGraph) -> Tensor:
+    """Latent of every cell, of shape (n_cells, n_latent)."""
+    neighbors = _neighbors(graph, rows.device)
+    hidden, h1 = _hidden(network, rows, neighbors)
+    del h1
+    h2 = network.attention2.project(hidden)
+    return torch.cat([network.latent(h2, neighbors[c]) for c in chunks(graph.n_cells)])
+
+
+@torch.inference_mode()
+def attention(network: Autoencoder, rows: Rows, graph: NeighborGraph) -> sp.csr_matrix:
+    """How much weight the counts of each cell have in the latent of each other, heads averaged.
+
+    The weights of the second layer times those of the first: a walk of two steps. Shape (n_cells, n_cells), rows sum
+    to 1.
+    """
+    neighbors = _neighbors(graph, rows.device)
+    hidden, h1 = _hidden(network, rows, neighbors)
+    h2 = network.attention2.project(hidden)
+    first = _weight_matrix(network.attention1, h1, neighbors)
+    return sp.csr_matrix(_weight_matrix(network.attention2, h2, neighbors) @ first)
+
+
+def _neighbors(graph: NeighborGraph, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(graph.indices).to(device)
+
+
+def _hidden(network: Autoencoder, rows: Rows, neighbors: Tensor) -> tuple[Tensor, Tensor]:
+    """What the first layer gives, (n_cells, n_hidden), and its projections before attention, (n_cells, H, C)."""
+    network.eval()
+    h1 = torch.cat([network.project(rows.gather(c)) for c in chunks(len(neighbors))])
+    return torch.cat([network.hidden(h1, neighbors[c]) for c in chunks(len(neighbors))]), h1
+
+
+def _weight_matrix(layer: GraphAttention, h: Tensor, neighbors: Tensor) -> sp.csr_matrix:
+    weights = torch.cat([layer.weights(h, neighbors[c]).mean(-1) for c in chunks(len(neighbors))])
+    indices: NDArray[np.int64] = neighbors.cpu().numpy()
+    n, k = indices.shape
+    matrix = sp.csr_matrix((weights.cpu().numpy().ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), (n, n))
+    matrix.sum_duplicates()
+    return matrix

@@ -1,0 +1,123 @@
+"""Losses on what was hidden: squared error, Poisson, negative binomial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gnnimpute._rows import totals
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from torch import Tensor
+
+    from gnnimpute._config import Config
+    from gnnimpute._nn import Autoencoder
+
+
+class Hidden(NamedTuple):
+    """What was hidden of some cells, as coordinates of its non-zeros."""
+
+    rows: Tensor
+    """(nnz,) position of the cell."""
+    cols: Tensor
+    """(nnz,) gene."""
+    molecules: Tensor
+    """(nnz,) hidden count."""
+    exposure: Tensor
+    """(n_cells,) total that shares of the cell are multiplied with to be expected counts."""
+
+    @classmethod
+    def of(
+        cls,
+        hidden: sp.csr_matrix,
+        kept: sp.csr_matrix,
+        config: Config,
+        device: torch.device | str = "cpu",
+    ) -> Hidden:
+        """Prepare the hidden part of some cells as a target.
+
+        Single molecules are hidden everywhere, so the hidden total is the exposure; a hidden non-zero is a whole entry,
+        so the exposure is all that the cell had.
+        """
+        entries = hidden.tocoo()
+        exposure = totals(hidden) if config.hide == "molecules" else totals(hidden) + totals(kept)
+        return cls(
+            torch.from_numpy(entries.row.astype(np.int64)).to(device),
+            torch.from_numpy(entries.col.astype(np.int64)).to(device),
+            torch.from_numpy(entries.data.astype(np.float32)).to(device),
+            torch.from_numpy(exposure.astype(np.float32)).to(device),
+        )
+
+
+def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:
+    r"""Loss of the decoded cells on what was hidden of them.
+
+    Hidden *molecules* are thinned counts of every entry, zeros too: the loss runs over all n_cells x n_genes. Hidden
+    *non-zeros* are known to be at least 1: it runs over them alone, with the likelihood truncated at zero,
+    :math:`p(y) / (1 - p(0))`, so that the network still estimates the mean of all counts.
+
+    Parameters
+    ----------
+    network
+        The network; it holds the dispersions of the negative binomial.
+    decoded
+        Output of the decoder, of shape (n_cells, n_genes).
+    hidden
+        What was hidden of the same cells.
+    config
+        Settings: `loss` and `hide`.
+
+    Returns
+    -------
+    Negative log-likelihood per hidden molecule (hidden entry, for non-zeros) up to terms without the network, or the
+    mean squared error of counts scaled to the median total.
+    """
+    if config.loss == "squared_error":
+        return _squared_error(network, decoded, hidden, config)
+    log_mean = F.log_softmax(decoded, dim=1) + hidden.exposure.clamp(min=1e-6).log()[:, None]
+    at_hidden = log_mean[hidden.rows, hidden.cols]
+    dispersion = network.log_dispersion.exp() if config.loss == "negative_binomial" else None
+    if config.hide == "nonzeros":
+        loss = _truncated(at_hidden, hidden, dispersion).sum() / max(len(hidden.rows), 1)
+    elif dispersion is None:
+        # The shares of a cell sum to 1, so its expected total is the exposure.
+        loss = hidden.exposure.sum() - (hidden.molecules * at_hidden).sum()
+        loss = loss / hidden.exposure.sum().clamp(min=1)
+    else:
+        zeros = (dispersion * torch.log1p(log_mean.exp() / dispersion)).sum()
+        loss = (zeros - _nonzero_terms(at_hidden, hidden, dispersion).sum()) / hidden.exposure.sum().clamp(min=1)
+    return loss
+
+
+def _squared_error(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:
+    observed = network.target_total * hidden.molecules / hidden.exposure[hidden.rows]
+    at_hidden = decoded[hidden.rows, hidden.cols]
+    error = ((at_hidden - observed) ** 2).sum()
+    if config.hide == "nonzeros":
+        return error / max(len(hidden.rows), 1)
+    return (error + (decoded**2).sum() - (at_hidden**2).sum()) / decoded.numel()
+
+
+def _nonzero_terms(log_mean: Tensor, hidden: Hidden, dispersion: Tensor) -> Tensor:
+    """What the log-probability of a count y > 0 has beyond that of a zero, negative binomial."""
+    size = dispersion[hidden.cols]
+    y = hidden.molecules
+    return torch.lgamma(y + size) - torch.lgamma(size) - torch.lgamma(y + 1) + y * (log_mean - _log_sum(log_mean, size))
+
+
+def _log_sum(log_mean: Tensor, size: Tensor) -> Tensor:
+    return torch.log(log_mean.exp() + size)
+
+
+def _truncated(log_mean: Tensor, hidden: Hidden, dispersion: Tensor | None) -> Tensor:
+    """Negative log-probability of the hidden counts, given that they are not zero."""
+    mean = log_mean.exp().clamp(min=1e-8)
+    if dispersion is None:
+        return mean - hidden.molecules * log_mean + torch.log(-torch.expm1(-mean))
+    size = dispersion[hidden.cols]
+    log_zero = -size * torch.log1p(mean / size)
+    return -log_zero - _nonzero_terms(log_mean, hidden, dispersion) + torch.log(-torch.expm1(log_zero))

@@ -1,0 +1,131 @@
+"""The network: multi-head graph attention on a graph of fixed degree, and the autoencoder around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from gnnimpute._config import Attention, Config
+    from gnnimpute._rows import SparseRows
+
+
+class GraphAttention(nn.Module):
+    r"""Graph attention :cite:p:`Velickovic2018` on a graph of fixed degree, heads averaged.
+
+    .. math::
+        h'_i = \frac{1}{H} \sum_{h=1}^{H} \sum_{j \in N_i} \alpha^h_{ij} W^h x_j, \qquad
+        \alpha^h_{i \cdot} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}(e^h_{ij})
+
+    with the score :math:`e_{ij}` of a neighbour
+
+    - ``dot``: :math:`(W x_i) \cdot (W x_j)`, the paper :cite:p:`Xu2021`;
+    - ``additive``: :math:`a \cdot W x_i + b \cdot W x_j`, the authors' code and :cite:p:`Velickovic2018`;
+    - ``mean``: no score, all neighbours alike, one head. On a graph of fixed degree this *is* the graph convolution
+      with symmetric normalisation, :math:`\hat D^{-1/2} \hat A \hat D^{-1/2} X W` :cite:p:`Kipf2017`.
+
+    Shapes: ``x`` (m, n_in), ``neighbors`` (r, k) rows of ``x``, self first -> (r, n_out).
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, *, n_heads: int, attention: Attention = "dot", dropout_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.n_heads = 1 if attention == "mean" else n_heads
+        self.attention = attention
+        self.dropout_rate = dropout_rate
+        self.weight = nn.Parameter(torch.empty(n_in, self.n_heads * n_out))
+        nn.init.xavier_uniform_(self.weight)
+        if attention == "additive":
+            self.own = nn.Parameter(torch.empty(self.n_heads, n_out))
+            self.other = nn.Parameter(torch.empty(self.n_heads, n_out))
+            nn.init.xavier_uniform_(self.own)
+            nn.init.xavier_uniform_(self.other)
+
+    def forward(self, x: Tensor, neighbors: Tensor) -> Tensor:
+        h = self.project(x)
+        return self.gather(h, neighbors, self.weights(h, neighbors))
+
+    def project(self, x: Tensor) -> Tensor:
+        """W x of every head: (m, n_in) -> (m, H, C)."""
+        return (x @ self.weight).view(len(x), self.n_heads, -1)
+
+    def weights(self, h: Tensor, neighbors: Tensor) -> Tensor:
+        """Attention to each neighbour, (r, k, H); sums to 1 over the k neighbours."""
+        if self.attention == "mean":
+            return h.new_full((*neighbors.shape, 1), 1 / neighbors.shape[1])
+        if self.attention == "additive":
+            own, other = (h * self.own).sum(-1), (h * self.other).sum(-1)  # (m, H)
+            score = own[neighbors[:, :1]] + other[neighbors]  # (r, k, H)
+        else:
+            score = torch.stack([(h[neighbors[:, 0]] * h[j]).sum(-1) for j in neighbors.T], dim=1)  # (r, k, H)
+        return F.leaky_relu(score, 0.2).softmax(dim=1)
+
+    def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum over neighbours, mean over heads: (m, H, C) -> (r, C), nothing of size (r, k, H, C) held."""
+        weights = F.dropout(weights, self.dropout_rate, self.training) / self.n_heads
+        heads = torch.arange(self.n_heads, device=h.device)
+        rows = neighbors[:, :, None] * self.n_heads + heads  # (r, k, H) rows of h as (m * H, C)
+        return F.embedding_bag(rows.flatten(1), h.flatten(0, 1), per_sample_weights=weights.flatten(1), mode="sum")
+
+
+class Autoencoder(nn.Module):
+    """Two graph attention layers to a latent of each cell, two linear layers back to its genes.
+
+    The encoder reads log1p of normalised counts. Centring and scaling to unit variance are folded into the first
+    layer, ``(x - mean) / sd @ W = x @ (W / sd) - (mean / sd) @ W``, so that the rows stay sparse.
+
+    Shapes: encode ``x`` (m, n_genes), ``first`` (r, k), ``second`` (s, k) -> (s, n_latent); decode -> (s, n_genes),
+    the logits of each gene's share of the cell, or (squared error) the expression itself.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    target_total: Tensor
+
+    def __init__(self, n_genes: int, config: Config) -> None:
+        super().__init__()
+        self.dropout_rate = config.dropout_rate
+        self.is_share = config.loss != "squared_error"
+        layer = {
+            "n_heads": config.n_heads,
+            "attention": config.attention,
+            "dropout_rate": config.attention_dropout_rate,
+        }
+        self.attention1 = GraphAttention(n_genes, config.n_hidden, **layer)  # type: ignore[arg-type]
+        self.attention2 = GraphAttention(config.n_hidden, config.n_latent, **layer)  # type: ignore[arg-type]
+        self.norm1 = nn.BatchNorm1d(config.n_hidden)
+        self.norm2 = nn.BatchNorm1d(config.n_latent)
+        self.expand = nn.Linear(config.n_latent, config.n_hidden)
+        self.norm3 = nn.BatchNorm1d(config.n_hidden)
+        self.out = nn.Linear(config.n_hidden, n_genes)
+        if config.loss == "negative_binomial":
+            self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
+        self.register_buffer("mean", torch.zeros(n_genes))
+        self.register_buffer("scale", torch.ones(n_genes))
+        self.register_buffer("target_total", torch.ones(()))
+
+    def encode(self, x: SparseRows, first: Tensor, second: Tensor) -> Tensor:
+        h = self.project(x)  # (m, H, C)
+        hidden = self.hidden(h, first)  # (r, C)
+        return self.latent(self.attention2.project(hidden), second)
+
+    def project(self, x: SparseRows) -> Tensor:
+        weight = self.attention1.weight / self.scale[:, None]
+        h = x @ weight - self.mean @ weight
+        return h.view(len(h), self.attention1.n_heads, -1)
+
+    def hidden(self, h: Tensor, first: Tensor) -> Tensor:
+        attended = self.attention1.gather(h, first, self.attention1.weights(h, first))
+        return F.dropout(F.relu(self.norm1(attended)), self.dropout_rate, self.training)
+
+    def latent(self, h: Tensor, second: Tensor) -> Tensor:
+        attended = self.attention2.gather(h, second, self.attention2.weights(h, second))
+        return F.dropout(F.relu(self.norm2(attended)), self.dropout_rate, self.training)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        out: Tensor = self.out(F.relu(self.norm3(self.expand(latent))))
+        return out if self.is_share else F.relu(out)

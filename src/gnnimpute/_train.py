@@ -1,0 +1,244 @@
+"""The training loop: hide, predict what was hidden, stop early, keep the best weights in memory."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from gnnimpute import _checkpoint
+from gnnimpute._infer import chunks, embed
+from gnnimpute._loss import Hidden, hidden_loss
+from gnnimpute._masking import hide_molecules, hide_nonzeros
+from gnnimpute._nn import Autoencoder
+from gnnimpute._rows import Rows, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Config
+    from gnnimpute._graph import NeighborGraph
+
+log = logging.getLogger(__name__)
+
+ACTIVATIONS = 2**31
+"""Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
+machine."""
+VALIDATE_ON = 4096
+"""Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
+
+
+class Split(NamedTuple):
+    """Counts of the training part and what validation hid, in the same shape."""
+
+    kept: sp.csr_matrix
+    held_out: sp.csr_matrix
+
+
+def hide(counts: sp.csr_matrix, rate: float, config: Config, rng: np.random.Generator) -> Split:
+    """Hide a share of the molecules or non-zeros, whichever the settings say."""
+    return Split(*(hide_molecules if config.hide == "molecules" else hide_nonzeros)(counts, rate, rng))
+
+
+@dataclass
+class Training:
+    """A network in training and all that is needed to go on with it."""
+
+    network: Autoencoder
+    average: Autoencoder
+    """Its weights, averaged over steps: what is validated and kept."""
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    rng: np.random.Generator
+    epoch: int = 0
+    best_loss: float = np.inf
+    best_epoch: int = -1
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=lambda: {"training": [], "validation": []})
+
+
+def train(
+    split: Split,
+    graph: NeighborGraph,
+    config: Config,
+    *,
+    rng: np.random.Generator,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+    checkpoint: Path | None = None,
+) -> Training:
+    """Train a network on the kept part of the counts and choose its epoch on the held-out part.
+
+    Parameters
+    ----------
+    split
+        Counts to train on and counts to validate on.
+    graph
+        Neighbours of the cells, made without the held-out part.
+    config
+        Settings.
+    rng
+        Source of all randomness; PyTorch's global one is left as it was.
+    device
+        Where to compute.
+    progress
+        Show a bar; by default, if the output is a terminal.
+    checkpoint
+        File to write after every epoch, and to go on from if it exists.
+    """
+    with _torch_randomness(rng, device):
+        state = _start(split.kept, config, rng, device)
+        if checkpoint is not None:
+            _checkpoint.resume(checkpoint, state, split, config)
+        watched = np.sort(np.random.default_rng(0).permutation(graph.n_cells)[:VALIDATE_ON])
+        bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
+                   disable=None if progress is None else not progress)  # fmt: skip
+        with _interruptible() as interrupted, bar:
+            while state.epoch < config.n_epochs and state.epoch - state.best_epoch <= config.patience:
+                loss = _epoch(state, split.kept, graph, config)
+                _validate(state, split, graph, config, watched)
+                state.history["training"].append(loss)
+                state.epoch += 1
+                bar.set_postfix(loss=f"{state.history['validation'][-1]:.4f}", best=f"{state.best_loss:.4f}")
+                bar.update()
+                if checkpoint is not None:
+                    _checkpoint.save(checkpoint, state, split, config)
+                if interrupted.is_set():
+                    log.warning("Interrupted after epoch %d: going on with the best weights so far.", state.epoch)
+                    break
+    state.network.load_state_dict(state.best)
+    state.network.eval()
+    return state
+
+
+def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device: torch.device | str) -> Training:
+    network = Autoencoder(kept.shape[1], config)
+    network.target_total.fill_(float(np.median(totals(kept))))
+    mean, deviation = Rows(kept, float(network.target_total)).moments()
+    network.mean.copy_(torch.from_numpy(mean))
+    network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
+    if network.is_share:
+        # Start from the mean of every gene: all that the network has to learn is how cells differ.
+        molecules = np.asarray(kept.sum(0)).ravel() + 0.5
+        with torch.no_grad():
+            network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
+    network.to(device)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    warm_up = _n_batches(kept.shape, config) * 2
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm_up))
+    return Training(network, copy.deepcopy(network), optimizer, schedule, rng)
+
+
+@torch.no_grad()
+def _average(state: Training, decay: float) -> None:
+    """Move the averaged weights towards the present ones; early on the average is over fewer steps."""
+    step = state.schedule.last_epoch
+    weight = 1 - min(decay, step / (step + 10))
+    for mean, now in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(now, weight)
+        else:
+            mean.copy_(now)
+
+
+def _n_batches(shape: tuple[int, int], config: Config) -> int:
+    n_cells, n_genes = shape
+    # Logits, shares and their gradient; projections of the cell and what attention keeps of them.
+    bytes_per_cell = 4 * (3 * n_genes + 12 * config.n_heads * config.n_hidden)
+    size = config.batch_size or min(max(n_cells // 8, 64), 512)
+    largest = max(1, min(size, ACTIVATIONS // bytes_per_cell))
+    return max(1, min(-(-n_cells // largest), n_cells // 2))  # batch norm needs two cells in a batch
+
+
+def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config) -> float:
+    device = state.network.mean.device
+    state.network.train()
+    split = hide(counts, config.hide_rate, config, state.rng)
+    rows = Rows(split.kept, float(state.network.target_total), device)
+    order = state.rng.permutation(graph.n_cells)
+    losses = []
+    for part in np.array_split(order, _n_batches(counts.shape, config)):
+        seeds = np.sort(part)
+        block = graph.block(seeds)
+        first, second = (torch.from_numpy(b).to(device) for b in (block.first, block.second))
+        decoded = state.network.decode(state.network.encode(rows.gather(block.cells), first, second))
+        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, device)
+        loss = hidden_loss(state.network, decoded, hidden, config)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.schedule.step()
+        _average(state, config.averaging)
+        losses.append(loss.detach())
+    mean = float(torch.stack(losses).mean())
+    if not np.isfinite(mean):
+        msg = f"The training loss became {mean} in epoch {state.epoch + 1}: lower the learning rate."
+        raise FloatingPointError(msg)
+    return mean
+
+
+@torch.no_grad()
+def _validate(
+    state: Training,
+    split: Split,
+    graph: NeighborGraph,
+    config: Config,
+    cells: NDArray[np.int64],
+) -> None:
+    device = state.network.mean.device
+    rows = Rows(split.kept, float(state.network.target_total), device)
+    latent = embed(state.average, rows, graph)[torch.from_numpy(cells).to(device)]
+    loss, weight = 0.0, 0.0
+    for c in chunks(len(cells), 512):
+        hidden = Hidden.of(split.held_out[cells[c]], split.kept[cells[c]], config, device)
+        here = max(float(hidden.molecules.sum()), 1.0) if config.loss != "squared_error" else float(len(hidden.rows))
+        loss += here * float(hidden_loss(state.average, state.average.decode(latent[c]), hidden, config))
+        weight += here
+    loss /= max(weight, 1.0)
+    state.history["validation"].append(loss)
+    if loss < state.best_loss or not state.best:
+        state.best_loss, state.best_epoch = loss, state.epoch
+        state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
+
+
+@contextmanager
+def _torch_randomness(rng: np.random.Generator, device: torch.device | str) -> Iterator[None]:
+    """Let PyTorch draw from `rng` inside, and leave its global generators as they were."""
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(int(rng.integers(2**31)))
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a flag, the second into what it always was; handlers are put back at the end."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+
+    def stop(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

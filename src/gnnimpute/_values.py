@@ -1,0 +1,87 @@
+"""From the latent of cells to the values that were asked for, a few cells at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
+from gnnimpute._infer import chunks
+from gnnimpute._rows import totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Config, Estimate, Output
+    from gnnimpute._nn import Autoencoder
+    from gnnimpute._train import Split
+
+DECODE = 512
+"""Cells decoded at a time: n_genes x 512 floats are held, not n_genes x n_cells."""
+FIT_ON = 2048
+"""Most cells that the dispersions are fitted on."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A trained network and what its values mean."""
+
+    network: Autoencoder
+    config: Config
+    dispersion: NDArray[np.float32] | None
+    """(n_genes,) dispersion of each gene, for the posterior."""
+
+    def blocks(
+        self,
+        counts: sp.csr_matrix,
+        latent: torch.Tensor,
+        cells: NDArray[np.int64],
+        *,
+        estimate: Estimate,
+        output: Output,
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
+        target_total = float(self.network.target_total)
+        depth = (np.maximum(totals(counts), 1) / target_total).astype(np.float32)
+        for c in chunks(len(cells), DECODE):
+            here = cells[c]
+            value = self._decoded(latent[torch.from_numpy(here).to(latent.device)]) * depth[here][:, None]
+            if estimate == "detected":
+                value = value if self._answers_detected else detected(value)
+            elif self._answers_detected:
+                value = mean_of_detected(value)
+            if estimate == "posterior" and self.dispersion is not None:
+                value = posterior(value, counts[here].toarray(), self.dispersion)
+            if output != "counts":
+                value /= depth[here][:, None]
+            yield c, np.log1p(value) if output == "log1p" else value
+
+    def fit_dispersion(self, split: Split, latent: torch.Tensor) -> NDArray[np.float32]:
+        """Dispersion of each gene, of shape (n_genes,), by the molecules that validation held out."""
+        cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
+        blocks = (
+            (mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray())
+            for c, mean in self.blocks(split.kept, latent, cells, estimate="mean", output="counts")
+        )
+        rate = self.config.validation_rate
+        return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
+
+    @torch.inference_mode()
+    def _decoded(self, latent: torch.Tensor) -> NDArray[np.float32]:
+        """What the network says, scaled to the median total."""
+        decoded = self.network.decode(latent)
+        if self.network.is_share:
+            decoded = torch.softmax(decoded, 1) * self.network.target_total
+        normalized: NDArray[np.float32] = decoded.cpu().numpy()
+        return normalized
+
+    @property
+    def _answers_detected(self) -> bool:
+        """Squared error on hidden non-zeros alone gives their mean; the likelihoods are truncated and give the mean."""
+        return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
