@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from numpy.typing import NDArray
 
 N_SAMPLED = 2000
@@ -70,6 +72,16 @@ def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object])
         return True
     named = gene_like(cell_names) > 0.5 > gene_like(gene_names)
     return named and bool(mitochondrial(cell_names).any()) and not mitochondrial(gene_names).any()
+
+
+def suggestion(key: str, known: Iterable[str]) -> str:
+    """End of an error about a key that does not exist: near names, or else all there are."""
+    names = sorted(map(str, known))
+    lowered = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(key.lower(), lowered, n=3)
+    if near:
+        return f"Did you mean {' or '.join(repr(lowered[name]) for name in near)}?"
+    return f"There are: {', '.join(map(repr, names))}." if names else "There are none."
 
 
 def _is_mitochondrial(name: str) -> bool:
