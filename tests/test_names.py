@@ -6,14 +6,32 @@ import pytest
 
 from gnnimpute._names import MITOCHONDRIAL_IDS, barcode_like, gene_like, looks_transposed, mitochondrial, suggestion
 
-MITOCHONDRIAL = """
-    MT-ND1 mt-Nd1 mt-Cytb hg19_MT-ND1 GRCh38_MT-CO1 mm10___mt-Nd1 MT.CO2 mt:CoI ENSG00000198888 ENSG00000198888.2
-    hg19_ENSG00000198888 ENSMUSG00000064341.1 ENSMUSG00000065947 ENSG00000198899_MT-ATP6
-""".split()
-DATA_SETS = """
-    CITEseq_citefuse500 Kang_ifnb_PBMC_14k Klein_subset_1000x900 PBMC_facs_zheng PBMC_frozen_donorA
-    scmix_RNAmix_celseq2 scmix_celseq2_5cl splatter_2groups_600cells
-""".split()
+MITOCHONDRIAL = [
+    "MT-ND1",
+    "mt-Nd1",
+    "mt-Cytb",
+    "hg19_MT-ND1",
+    "GRCh38_MT-CO1",
+    "mm10___mt-Nd1",
+    "MT.CO2",
+    "mt:CoI",
+    "ENSG00000198888",
+    "ENSG00000198888.2",
+    "hg19_ENSG00000198888",
+    "ENSMUSG00000064341.1",
+    "ENSMUSG00000065947",
+    "ENSG00000198899_MT-ATP6",
+]
+DATA_SETS = [
+    "CITEseq_citefuse500",
+    "Kang_ifnb_PBMC_14k",
+    "Klein_subset_1000x900",
+    "PBMC_facs_zheng",
+    "PBMC_frozen_donorA",
+    "scmix_RNAmix_celseq2",
+    "scmix_celseq2_5cl",
+    "splatter_2groups_600cells",
+]
 BARCODES = ["AAACCTGAGAAACCAT-1", "ctrl_AAACATACATTTCC.1", "GACAGTACCTGTGA-1-memory_t", "TTGGCAACACTAGTAC"]
 GENES = [
     "ACTB",

@@ -1,0 +1,102 @@
+"""Principal components of log-normalised counts: what neighbours are found in."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+_NO_VARIANCE = 1e-10
+"""Variance of log counts that is rounding error of float32."""
+
+
+def seed_of(rng: np.random.Generator | int) -> int:
+    """A seed to hand to other packages, and to write down: the number itself, or one drawn from the generator."""
+    return int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+
+
+def principal_components(
+    counts: sp.csr_matrix,
+    *,
+    n_pcs: int,
+    rng: np.random.Generator | int = 0,
+    passing: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Scale each cell to the median total, take log1p, find the principal components: sparse all the way.
+
+    Parameters
+    ----------
+    counts
+        Counts of shape (n_cells, n_genes), float32. Not changed.
+    n_pcs
+        Components to compute; cut to the number of genes and of passing cells less one, which the log says.
+    rng
+        Seed or generator: the solver starts from a random vector.
+    passing
+        Array of shape (n_cells,): cells that set the median total and the components. Other cells are projected
+        on these. By default all cells.
+
+    Returns
+    -------
+    Array of shape (n_cells, n_pcs), all 0 if the passing cells are equal.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two cells pass, or `n_pcs` is below 1.
+    """
+    import scanpy as sc
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+
+    if n_pcs < 1:
+        msg = f"n_pcs={n_pcs}: give at least 1, or None to leave the graph out."
+        raise ValueError(msg)
+    passing = np.ones(counts.shape[0], dtype=bool) if passing is None else passing
+    logged = log_normalized(counts, passing)
+    modelled = logged if passing.all() else logged[passing]
+    n_used = min(n_pcs, modelled.shape[0] - 1, modelled.shape[1])
+    if n_used < 1:
+        msg = (
+            f"Only {modelled.shape[0]} cell passes: a graph needs at least two. "
+            "Loosen the limits of quality control, or leave the graph out with n_pcs=None."
+        )
+        raise ValueError(msg)
+    if n_used < n_pcs:
+        _log.info("%d principal components instead of %d, for %d cells x %d genes", n_used, n_pcs, *modelled.shape)
+    embedding = np.zeros((counts.shape[0], n_used), dtype=np.float32)
+    mean, variance = mean_variance_axis(modelled, axis=0)
+    if variance.max() < _NO_VARIANCE:
+        _log.warning("All cells are equal once they are normalised: which are neighbours is arbitrary")
+        return embedding
+    # The iterative solver needs many more cells and genes than components; a matrix without them is small.
+    small = min(modelled.shape) <= 2 * n_used
+    scores, loadings, *_ = sc.pp.pca(
+        modelled.toarray() if small else modelled,
+        n_comps=n_used,
+        svd_solver="full" if small else "arpack",
+        random_state=seed_of(rng),
+        return_info=True,
+    )
+    embedding[passing] = scores
+    embedding[~passing] = logged[~passing] @ loadings.T - mean @ loadings.T
+    return embedding
+
+
+def log_normalized(counts: sp.csr_matrix, passing: NDArray[np.bool_]) -> sp.csr_matrix:
+    """Each cell scaled to the median total of the passing cells, then log1p; cells without counts stay empty."""
+    import scanpy as sc
+    from anndata import AnnData
+
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    filled = AnnData(counts[total > 0])
+    sc.pp.normalize_total(filled, target_sum=float(np.median(total[passing])))
+    sc.pp.log1p(filled)
+    # Empty cells hold no values, so the values of the others are all there are, in the same order.
+    return sp.csr_matrix((filled.X.data, counts.indices, counts.indptr), counts.shape)

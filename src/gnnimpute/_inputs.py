@@ -1,0 +1,60 @@
+"""Read counts and batches from an AnnData, or say what is there instead."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gnnimpute import _keys
+from gnnimpute._counts import check_counts
+from gnnimpute._names import suggestion
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+
+def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> sp.csr_matrix:
+    """Counts of the layer, of ``layers["counts"]`` if none is named, or else of X."""
+    key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer
+    if key is not None and key not in adata.layers:
+        msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}"
+        raise KeyError(msg)
+    if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
+        _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
+    try:
+        return check_counts(
+            adata.X if key is None else adata.layers[key],
+            where="adata.X" if key is None else f"adata.layers[{key!r}]",
+            cell_names=adata.obs_names,
+            gene_names=adata.var_names,
+            allow_non_counts=allow_non_counts,
+        )
+    except ValueError as error:
+        msg = f"{error}{_raw_hint(adata)}"
+        raise ValueError(msg) from None
+
+
+def _raw_hint(adata: AnnData) -> str:
+    try:
+        check_counts(adata.raw.X, where="adata.raw.X")
+    except (AttributeError, TypeError, ValueError):
+        return ""
+    return " adata.raw does hold counts: adata.raw.to_adata() makes an AnnData of them."
+
+
+def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:
+    """Number of the batch of each cell."""
+    if key not in adata.obs:
+        msg = f"adata.obs has no {key!r}. {suggestion(key, adata.obs)}"
+        raise KeyError(msg)
+    codes: NDArray[np.int64] = adata.obs[key].astype("category").cat.codes.to_numpy(dtype=np.int64)
+    if (missing := np.flatnonzero(codes < 0)).size:
+        msg = f"adata.obs[{key!r}] is missing for {missing.size} cells, first for {adata.obs_names[missing[0]]!r}."
+        raise ValueError(msg)
+    return codes

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from gnnimpute._inputs import batches_of, counts_of
+
+
+@pytest.fixture
+def adata(counts):
+    adata = AnnData(counts.copy())
+    adata.obs["donor"] = pd.Categorical(["b", "a", "c"] * 30)
+    return adata
+
+
+def test_counts_come_from_the_named_layer_then_from_counts_then_from_x(adata):
+    assert counts_of(adata, None, allow_non_counts=False)[0].sum() == adata.X[0].sum()
+    adata.layers["counts"] = 2 * adata.X
+    adata.layers["spliced"] = 3 * adata.X
+    for layer, times in ((None, 2), ("counts", 2), ("spliced", 3)):
+        assert counts_of(adata, layer, allow_non_counts=False)[0].sum() == times * adata.X[0].sum()
+
+
+def test_another_layer_than_counts_is_warned_about(adata, caplog):
+    adata.layers["counts"] = adata.layers["spliced"] = adata.X
+    counts_of(adata, "spliced", allow_non_counts=False)
+    assert "layer='spliced'" in caplog.text
+
+
+def test_a_layer_that_does_not_exist_suggests_near_names(adata):
+    adata.layers["counts"] = adata.X
+    with pytest.raises(KeyError, match=r"adata.layers has no 'count'. Did you mean 'counts'\?"):
+        counts_of(adata, "count", allow_non_counts=False)
+
+
+def test_errors_name_the_matrix_the_cell_and_the_gene(adata):
+    adata.layers["log"] = np.log1p(adata.X.toarray())
+    with pytest.raises(ValueError, match=r"^adata\.layers\['log'\] is .* in cell '0', gene '0': .*log1p"):
+        counts_of(adata, "log", allow_non_counts=False)
+
+
+def test_raw_counts_are_pointed_at(adata):
+    adata.raw = adata
+    adata.X = np.log1p(adata.X.toarray())
+    with pytest.raises(ValueError, match=r"^adata\.X is .*log1p.*adata\.raw\.to_adata\(\)"):
+        counts_of(adata, None, allow_non_counts=False)
+    adata.raw = adata
+    with pytest.raises(ValueError, match="log1p") as error:
+        counts_of(adata, None, allow_non_counts=False)
+    assert "raw.to_adata" not in str(error.value)
+
+
+def test_batches_are_numbered(adata):
+    assert batches_of(adata, "donor")[:3].tolist() == [1, 0, 2]
+    adata.obs["lane"] = [10, 2, 10] * 30
+    assert batches_of(adata, "lane")[:3].tolist() == [1, 0, 1]
+
+
+def test_a_batch_column_that_does_not_exist_suggests_near_names(adata):
+    with pytest.raises(KeyError, match=r"adata.obs has no 'Donors'. Did you mean 'donor'\?"):
+        batches_of(adata, "Donors")
+
+
+def test_cells_without_a_batch_are_named(adata):
+    adata.obs.loc["4", "donor"] = np.nan
+    with pytest.raises(ValueError, match=r"adata.obs\['donor'\] is missing for 1 cells, first for '4'"):
+        batches_of(adata, "donor")
