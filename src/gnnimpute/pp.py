@@ -130,10 +130,11 @@ def prepare(
     quality = _quality(adata, counts)
     rules = cell_rules(quality, limits)
     cells, genes, n_cells = _passing(counts, rules, min_cells)
+    modelled = counts[:, genes]
     graph: dict[str, dict[str, Any]] = {}
     if n_pcs is not None:
         seed = seed_of(rng)
-        embedding = principal_components(counts[:, genes], n_pcs=n_pcs, rng=seed, passing=cells)
+        embedding = principal_components(modelled, n_pcs=n_pcs, rng=seed, passing=cells)
         graph = _graph(embedding, cells, n_neighbors=n_neighbors, batches=batches, seed=seed)
         if batch_key is not None:
             graph["uns"][_keys.NEIGHBORS]["params"]["batch_key"] = batch_key
@@ -144,7 +145,7 @@ def prepare(
     for name, values in quality._asdict().items():
         if values is not None:
             adata.obs[f"{_keys.ADDED}_{name}"] = values
-    total = np.asarray(counts[:, genes].sum(axis=1, dtype=np.float64)).ravel()
+    total = np.asarray(modelled.sum(axis=1, dtype=np.float64)).ravel()
     adata.obs[_SIZE_FACTOR] = total / np.median(total[cells])
     adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
     _replace_graph(adata, graph)
