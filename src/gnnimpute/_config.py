@@ -44,7 +44,9 @@ class Config:
         0.98, "Weights are averaged over steps with this decay; 0 leaves it out.", low=0, high=0.9999
     )
     batch_size: int = _setting(
-        0, "Cells in a step; 0: an eighth of the cells, 64 to 512. At least as many as there are cells: full batch.", low=0
+        0,
+        "Cells in a step; 0: an eighth of the cells, 64 to 512. At least as many as there are cells: full batch.",
+        low=0,
     )
     validation_rate: float = _setting(
         0.05, "Share of molecules or non-zeros hidden from everything, for early stopping.", low=0.001, high=0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -155,11 +156,12 @@ class GNNImputer:
         self._check_choices(estimate, output)
         matrix = self._aligned(counts, names)
         _check_cells(graph, matrix)
+        if genes is not None and np.array_equal(np.asarray(genes, dtype=str), self.genes_):
+            genes = None
         columns = positions(self.genes_, self.genes_ if genes is None else genes)
         wanted = np.arange(graph.n_cells) if cells is None else np.arange(graph.n_cells)[np.asarray(cells)]
         if out is None:
-            _announce(len(wanted), len(columns))
-            out = np.empty((len(wanted), len(columns)), dtype=np.float32)
+            out = new_array(len(wanted), len(columns))
         elif tuple(out.shape) != (len(wanted), len(columns)):
             msg = f"`out` has shape {tuple(out.shape)}, but the result has {(len(wanted), len(columns))}."
             raise ValueError(msg)
@@ -196,10 +198,8 @@ class GNNImputer:
         tensors = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
         if self.dispersion_ is not None:
             tensors["dispersion"] = torch.from_numpy(self.dispersion_)
-        from gnnimpute import __version__
-
         about = {
-            "version": __version__,
+            "version": version("gnnimpute"),
             "config": self.config.to_dict(),
             "genes": self.genes_.tolist(),
             "history": self.history_,
@@ -222,6 +222,17 @@ class GNNImputer:
         imputer.dispersion_ = tensors["dispersion"].numpy() if "dispersion" in tensors else None
         imputer.history_, imputer.best_epoch_ = about["history"], about["best_epoch"]
         return imputer
+
+    def summary(self) -> dict[str, Any]:
+        """What describes the fit, as plain values and arrays that AnnData can write."""
+        self._check_fitted()
+        return {
+            "version": version("gnnimpute"),
+            "params": self.config.to_dict(),
+            "loss": {name: np.asarray(values) for name, values in self.history_.items()},
+            "best_epoch": self.best_epoch_,
+            "target_total": self.target_total_,
+        }
 
     @property
     def target_total_(self) -> float:
@@ -274,7 +285,8 @@ def _check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:
         raise ValueError(msg)
 
 
-def _announce(n_cells: int, n_genes: int) -> None:
+def new_array(n_cells: int, n_genes: int) -> NDArray[np.float32]:
+    """Empty result; if it is large, its size and the way out are said first."""
     if (size := 4 * n_cells * n_genes / 1e9) > 2:
         log.warning(
             "The result is dense: %d cells x %d genes, %.1f GB. Less: `genes=[...]`, or `out=` a zarr array on disk.",
@@ -282,3 +294,4 @@ def _announce(n_cells: int, n_genes: int) -> None:
             n_genes,
             size,
         )
+    return np.empty((n_cells, n_genes), dtype=np.float32)

@@ -1,0 +1,124 @@
+"""What of an AnnData is modelled: its counts, the cells and genes that pass, and the graph between the cells."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gnnimpute import _keys
+from gnnimpute._components import principal_components
+from gnnimpute._graph import NeighborGraph
+from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._names import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+
+class Modelled(NamedTuple):
+    """Counts of all cells and genes, and which of them are modelled."""
+
+    counts: sp.csr_matrix
+    """(n_obs, n_vars) counts, whether modelled or not."""
+    cells: NDArray[np.int64]
+    """Positions of the modelled cells."""
+    genes: NDArray[np.int64]
+    """Positions of the modelled genes."""
+    graph: NeighborGraph
+    """Neighbours among the modelled cells."""
+    blind: Callable[[sp.csr_matrix], NeighborGraph] | None
+    """Makes the same graph from counts without those that validation holds out; `None` if the graph was given."""
+
+
+def modelled(
+    adata: AnnData,
+    *,
+    layer: str | None,
+    neighbors_key: str | None,
+    use_rep: str | None,
+    batch_key: str | None,
+    n_neighbors: int,
+    allow_non_counts: bool,
+) -> Modelled:
+    """Resolve all keys into arrays; nothing is changed."""
+    counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
+    cells, genes = _passing(adata.obs, "obs"), _passing(adata.var, "var")
+    blind = None
+    if neighbors_key is not None and use_rep is not None:
+        msg = f"neighbors_key={neighbors_key!r} and use_rep={use_rep!r}: give one of them, both say what the graph is."
+        raise ValueError(msg)
+    if use_rep is not None:
+        graph = _from_embedding(adata, cells, use_rep, batch_key=batch_key, n_neighbors=n_neighbors)
+    else:
+        if neighbors_key is None and _keys.NEIGHBORS not in adata.uns:
+            there = [key for key, value in adata.uns.items() if hasattr(value, "keys") and "distances_key" in value]
+            own = f"neighbors_key={there[0]!r}" if there else "neighbors_key= of your own graph, or use_rep="
+            msg = f"adata has no {_keys.NEIGHBORS!r}: call gi.pp.prepare(adata) first, or pass {own}."
+            raise KeyError(msg)
+        graph = _from_obsp(adata, cells, neighbors_key or _keys.NEIGHBORS)
+        if neighbors_key in (None, _keys.NEIGHBORS):
+            blind = _recipe(adata, cells)
+    if blind is None:
+        log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
+    return Modelled(counts, cells, genes, graph, blind)
+
+
+def _passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    if _keys.PASS not in frame:
+        return np.arange(len(frame))
+    passing = np.flatnonzero(frame[_keys.PASS].to_numpy(dtype=bool))
+    if not len(passing):
+        msg = f"adata.{name}[{_keys.PASS!r}] is False everywhere: nothing is left to model. Run gi.pp.prepare again."
+        raise ValueError(msg)
+    return passing
+
+
+def _from_embedding(
+    adata: AnnData, cells: NDArray[np.int64], use_rep: str, *, batch_key: str | None, n_neighbors: int
+) -> NeighborGraph:
+    if use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
+        raise KeyError(msg)
+    batches = None if batch_key is None else batches_of(adata, batch_key)[cells]
+    return NeighborGraph.from_embedding(
+        np.asarray(adata.obsm[use_rep])[cells], n_neighbors=n_neighbors, batches=batches
+    )
+
+
+def _from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGraph:
+    """Graph that scanpy, or any tool that follows it, made: its distances, or else its connectivities."""
+    about = adata.uns.get(key, {})
+    named = {kind: about.get(f"{kind}_key", f"{key}_{kind}") for kind in ("distances", "connectivities")}
+    for kind, name in named.items():
+        if name in adata.obsp:
+            matrix = adata.obsp[name][cells][:, cells]
+            return NeighborGraph.from_sparse(matrix, nearest="smallest" if kind == "distances" else "largest")
+    msg = f"adata.obsp has none of {sorted(named.values())} (neighbors_key={key!r}). {suggestion(key, adata.obsp)}"
+    raise KeyError(msg)
+
+
+def _recipe(adata: AnnData, cells: NDArray[np.int64]) -> Callable[[sp.csr_matrix], NeighborGraph]:
+    """The graph of :func:`gnnimpute.pp.prepare` again, from other counts of the same cells and genes."""
+    params = adata.uns[_keys.NEIGHBORS]["params"]
+    batches = batches_of(adata, params["batch_key"])[cells] if "batch_key" in params else None
+    seed = int(params["random_state"])
+    return partial(
+        _prepared_graph, n_pcs=int(params["n_pcs"]), n_neighbors=int(params["k"]), batches=batches, seed=seed
+    )
+
+
+def _prepared_graph(
+    counts: sp.csr_matrix, *, n_pcs: int, n_neighbors: int, batches: NDArray[np.int64] | None, seed: int
+) -> NeighborGraph:
+    embedding = principal_components(counts, n_pcs=n_pcs, rng=seed)
+    return NeighborGraph.from_embedding(embedding, n_neighbors=n_neighbors, batches=batches, rng=seed)

@@ -1,0 +1,80 @@
+"""Put imputed values back among cells and genes that were not modelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from gnnimpute._rows import totals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Output
+    from gnnimpute._modelled import Modelled
+
+UNITS: dict[Output, str] = {
+    "normalized": "counts scaled to the median total of the modelled cells, {:g}",
+    "counts": "counts at the depth of each cell",
+    "log1p": "log(1 + counts scaled to the median total of the modelled cells, {:g})",
+}
+
+
+class Surrounded:
+    """What imputed values are written to: it adds the observed values of cells and genes that were not modelled.
+
+    Parameters
+    ----------
+    out
+        Array of shape (n_obs, len(columns)), written in order, a few cells at a time.
+    chosen
+        Counts, and what of them is modelled.
+    columns
+        Genes of `out`, as positions in ``chosen.counts``.
+    output
+        Scale of the imputed values, and so of the observed ones.
+    target_total
+        Total that cells are scaled to.
+    """
+
+    def __init__(
+        self, out: Any, chosen: Modelled, columns: NDArray[np.int64], *, output: Output, target_total: float
+    ) -> None:
+        self._out, self._counts, self._cells = out, chosen.counts[:, columns], chosen.cells
+        self._imputed = np.isin(columns, chosen.genes)
+        self._log = output == "log1p"
+        depth = np.maximum(totals(chosen.counts[:, chosen.genes]), 1) / target_total
+        self._scale = (np.ones_like(depth) if output == "counts" else 1 / depth).astype(np.float32)
+        self.shape = (len(chosen.cells), int(self._imputed.sum()))
+
+    def __setitem__(self, part: slice, values: NDArray[np.float32]) -> None:
+        """Write the modelled cells `part`, and the cells before them that were not modelled."""
+        first = 0 if part.start == 0 else int(self._cells[part.start - 1]) + 1
+        last = len(self._scale) if part.stop == len(self._cells) else int(self._cells[part.stop - 1]) + 1
+        block = self._counts[first:last].toarray() * self._scale[first:last, None]
+        if self._log:
+            np.log1p(block, out=block)
+        rows = self._cells[part] - first
+        if self._imputed.all():
+            block[rows] = values
+        else:
+            block[np.ix_(rows, np.flatnonzero(self._imputed))] = values
+        self._out[first:last] = block
+
+
+def spread(values: NDArray[np.float32], cells: NDArray[np.int64], n_obs: int) -> NDArray[np.float32]:
+    """Rows of all cells, of shape (n_obs, ...); NaN for those that have none."""
+    if len(cells) == n_obs:
+        return values
+    spread = np.full((n_obs, *values.shape[1:]), np.nan, dtype=values.dtype)
+    spread[cells] = values
+    return spread
+
+
+def spread_graph(matrix: sp.csr_matrix, cells: NDArray[np.int64], n_obs: int) -> sp.csr_matrix:
+    """Graph among all cells, of shape (n_obs, n_obs); rows of cells that are not among `cells` are empty."""
+    indptr = np.zeros(n_obs + 1, dtype=np.int64)
+    indptr[cells + 1] = np.diff(matrix.indptr)
+    return sp.csr_matrix((matrix.data, cells[matrix.indices], np.cumsum(indptr)), shape=(n_obs, n_obs))
