@@ -1,9 +1,9 @@
 """Data to try things on: simulated counts with known truth, and the four sets of the paper.
 
-A set of the paper is downloaded once into a cache folder, or read from there where it was placed by hand. Its publisher
-gives no checksum, so what guards it is this: a file is read to its end, which verifies the checksum of its compression,
-and must hold whole counts for the published numbers of cells and genes; its sha256 is then recorded beside it and
-verified whenever it is loaded or downloaded again. ``uns["source"]`` has the sha256 too, to compare between machines.
+A set of the paper is downloaded once into a cache folder, or read from there where it was placed by hand. No checksum
+by its publisher is known, so what guards it is this: a file is read to its end, which verifies the checksum of its
+compression, and must hold whole counts for the published numbers of cells and genes; its sha256 is then recorded beside
+it and verified whenever it is loaded or downloaded again. ``uns["source"]`` has it too, to compare between machines.
 """
 
 from __future__ import annotations
