@@ -7,7 +7,7 @@ from collections.abc import Callable
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from scipy import stats
 from scipy.spatial.distance import cosine
 from sklearn.metrics import mean_absolute_error, mean_squared_error
@@ -40,6 +40,7 @@ def test_by_hand(metric: Metric, expected: float) -> None:
 
 
 @every_metric
+@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32), n=st.integers(3, 500), offset=st.sampled_from([0.0, 1e3]))
 def test_like_other_packages(metric: Metric, seed: int, n: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
@@ -49,6 +50,7 @@ def test_like_other_packages(metric: Metric, seed: int, n: int, offset: float) -
 
 
 @every_metric
+@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32), n_groups=st.integers(1, 8))
 def test_within_groups_is_the_mean_over_groups(metric: Metric, seed: int, n_groups: int) -> None:
     rng = np.random.default_rng(seed)
@@ -62,6 +64,7 @@ def test_groups_may_have_names() -> None:
     assert mse([1, 2, 3], [1, 0, 0], groups=["b", "a", "b"]) == pytest.approx((4 + 9 / 2) / 2)
 
 
+@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_correlation_ignores_scale_and_shift_and_cosine_ignores_scale(seed: int) -> None:
     truth, imputed = np.random.default_rng(seed).gamma(1.0, 2.0, (2, 40))

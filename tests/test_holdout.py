@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
 import gnnimpute
 from gnnimpute import Config, GNNImputer, NeighborGraph
@@ -140,6 +140,7 @@ def test_a_scale_for_each_cell(scale: np.ndarray, counts: sp.csr_matrix) -> None
 # Splits
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     n_cells=st.integers(30, 3000), train_fraction=st.sampled_from([0.8, 0.6, 0.4, 0.2, 0.1]), seed=st.integers(0, 99)
 )

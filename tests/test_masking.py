@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
@@ -48,24 +48,28 @@ def check_parts(hide: Hide, counts: sp.csr_matrix, rate: float, seed: int) -> tu
 
 @every_way
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@settings(deadline=None, max_examples=40)
 @given(counts=whole, rate=rates, seed=seeds)
 def test_parts_sum_to_the_whole(hide: Hide, dtype: type, counts: np.ndarray, rate: float, seed: int) -> None:
     check_parts(hide, sp.csr_matrix(counts.astype(dtype)), rate, seed)
 
 
 @every_way
+@settings(deadline=None, max_examples=40)
 @given(values=fractional, rate=rates, seed=seeds)
 def test_values_that_are_not_whole_sum_to_the_whole_too(hide: Hide, values: np.ndarray, rate: float, seed: int) -> None:
     check_parts(hide, sp.csr_matrix(values), rate, seed)
 
 
 @pytest.mark.parametrize("hide", [hide_nonzeros, hide_nonzeros_by_gene])
+@settings(deadline=None, max_examples=40)
 @given(counts=whole, rate=rates, seed=seeds)
 def test_nonzeros_are_hidden_whole(hide: Hide, counts: np.ndarray, rate: float, seed: int) -> None:
     kept, hidden = check_parts(hide, sp.csr_matrix(counts.astype(np.float32)), rate, seed)
     assert kept.multiply(hidden).nnz == 0
 
 
+@settings(deadline=None, max_examples=40)
 @given(counts=whole, rate=rates, seed=seeds)
 def test_molecules_are_whole(counts: np.ndarray, rate: float, seed: int) -> None:
     kept, hidden = check_parts(hide_molecules, sp.csr_matrix(counts.astype(np.float32)), rate, seed)
@@ -73,6 +77,7 @@ def test_molecules_are_whole(counts: np.ndarray, rate: float, seed: int) -> None
     assert np.array_equal(hidden.data, np.rint(hidden.data))
 
 
+@settings(deadline=None, max_examples=40)
 @given(counts=whole, rate=rates, seed=seeds, spare=st.integers(0, 4))
 def test_each_gene_loses_its_share(counts: np.ndarray, rate: float, seed: int, spare: int) -> None:
     matrix = sp.csr_matrix(counts.astype(np.float32))

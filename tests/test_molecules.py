@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from scipy import stats
 from sklearn.metrics import mean_poisson_deviance, mean_squared_error
 
@@ -102,6 +102,7 @@ def test_the_expression_that_made_the_counts_is_best(loss: Any) -> None:
 
 
 @every_loss
+@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32), n_cells=st.integers(1, 7), n_genes=st.integers(1, 5))
 def test_sparse_dense_and_blocks_agree(loss: Any, seed: int, n_cells: int, n_genes: int) -> None:
     rng = np.random.default_rng(seed)
