@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import stat
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -78,6 +80,26 @@ def test_interrupted_write_leaves_all_as_it_was(tmp_path, adata, ending, error, 
     assert listed(tmp_path) == ([path.name] if existing else [])
     if existing:
         assert content(path) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer to interrupt with")
+@pytest.mark.parametrize("after", [0.05, 0.1, 0.2])
+def test_nothing_goes_on_writing_after_ctrl_c(tmp_path, adata, after):
+    gio.write(adata, tmp_path / "out.zarr")  # what is imported first takes no part in the timing
+    before = content(tmp_path / "out.zarr")
+    many = np.random.default_rng(0).random((4000, 8000), dtype=np.float32)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            gio.write(AnnData(many), tmp_path / "out.zarr", overwrite=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for _ in range(2):
+        assert listed(tmp_path) == ["out.zarr"]
+        time.sleep(0.5)
+    assert content(tmp_path / "out.zarr") == before
 
 
 def breaking(write, error, seen):
@@ -316,7 +338,7 @@ def anndatas(draw):
     return adata
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(adata=anndatas(), ending=st.sampled_from(WHOLE))
 def test_round_trip_and_nothing_brought_is_changed(adata, ending, tmp_path_factory):
     path = tmp_path_factory.mktemp("round_trip") / f"x{ending}"

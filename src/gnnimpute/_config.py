@@ -27,14 +27,17 @@ class Config:
 
     n_hidden: int = _setting(128, "Width of the hidden layers.", low=1)
     n_latent: int = _setting(32, "Dimensions of the latent representation of a cell.", low=1)
-    n_heads: int = _setting(3, "Attention heads of each layer, averaged.", low=1)
+    n_heads: int = _setting(1, "Attention heads of each layer, averaged.", low=1)
     attention: Attention = _setting(
         "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
+    )
+    temperature: float = _setting(
+        100.0, "Attention scores are divided by this; higher is closer to the mean of the neighbours; 1: paper.", low=1e-6
     )
     dropout_rate: float = _setting(0.1, "Share of hidden units dropped in training.", low=0, high=0.95)
     attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
     hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
-    hide_rate: float = _setting(0.1, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
+    hide_rate: float = _setting(0.5, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
     loss: Loss = _setting("poisson", "Loss on what was hidden: poisson, negative_binomial or squared_error (paper).")
     learning_rate: float = _setting(3e-3, "Peak learning rate of Adam.", low=0)
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
@@ -74,6 +77,7 @@ class Config:
             "n_latent": 50,
             "n_heads": 3,
             "attention": "dot",
+            "temperature": 1.0,
             "dropout_rate": 0.5,
             "attention_dropout_rate": 0.0,
             "hide": "nonzeros",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-DISPERSIONS = np.append(2.0 ** np.arange(-4, 9), np.inf)
-"""Dispersions that are tried for each gene: from counts ten times as variable as their mean says to pure Poisson."""
+DISPERSIONS = np.append(2.0 ** np.arange(-8, 9), np.inf)
+"""Dispersions that are tried for each gene: from counts that the mean says next to nothing about, to pure Poisson."""
 
 
 def detected(mean: Floats) -> Floats:

@@ -18,9 +18,9 @@ class GraphAttention(nn.Module):
 
     .. math::
         h'_i = \frac{1}{H} \sum_{h=1}^{H} \sum_{j \in N_i} \alpha^h_{ij} W^h x_j, \qquad
-        \alpha^h_{i \cdot} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}(e^h_{ij})
+        \alpha^h_{i \cdot} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}(e^h_{ij}) / \tau
 
-    with the score :math:`e_{ij}` of a neighbour
+    with the temperature :math:`\tau` (1 in the paper) and the score :math:`e_{ij}` of a neighbour
 
     - ``dot``: :math:`(W x_i) \cdot (W x_j)`, the paper :cite:p:`Xu2021`;
     - ``additive``: :math:`a \cdot W x_i + b \cdot W x_j`, the authors' code and :cite:p:`Velickovic2018`;
@@ -31,11 +31,19 @@ class GraphAttention(nn.Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, n_heads: int, attention: Attention = "dot", dropout_rate: float = 0.0
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        n_heads: int,
+        attention: Attention = "dot",
+        temperature: float = 1.0,
+        dropout_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_heads = 1 if attention == "mean" else n_heads
         self.attention = attention
+        self.temperature = temperature
         self.dropout_rate = dropout_rate
         self.weight = nn.Parameter(torch.empty(n_in, self.n_heads * n_out))
         nn.init.xavier_uniform_(self.weight)
@@ -62,7 +70,7 @@ class GraphAttention(nn.Module):
             score = own[neighbors[:, :1]] + other[neighbors]  # (r, k, H)
         else:
             score = torch.stack([(h[neighbors[:, 0]] * h[j]).sum(-1) for j in neighbors.T], dim=1)  # (r, k, H)
-        return F.leaky_relu(score, 0.2).softmax(dim=1)
+        return (F.leaky_relu(score, 0.2) / self.temperature).softmax(dim=1)
 
     def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum over neighbours, mean over heads: (m, H, C) -> (r, C), nothing of size (r, k, H, C) held."""
@@ -93,6 +101,7 @@ class Autoencoder(nn.Module):
         layer = {
             "n_heads": config.n_heads,
             "attention": config.attention,
+            "temperature": config.temperature,
             "dropout_rate": config.attention_dropout_rate,
         }
         self.attention1 = GraphAttention(n_genes, config.n_hidden, **layer)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,18 +115,47 @@ def write_whole(adata: AnnData, path: Path) -> None:
     import anndata
 
     stored = _storable(adata)
-    write = stored.write_h5ad if path.suffix == ".h5ad" else stored.write_zarr
     try:
         # Text with gaps as pandas keeps it was read from such a file, so it goes back to one.
         with warnings.catch_warnings(), anndata.settings.override(allow_write_nullable_strings=True):
             warnings.simplefilter("ignore")
-            write(path, convert_strings_to_categoricals=False)
+            if path.suffix == ".h5ad":
+                stored.write_h5ad(path, convert_strings_to_categoricals=False)
+            else:
+                _write_zarr(stored, path)
     except (OSError, MemoryError):
         raise
     except Exception as error:
         detail = " ".join([str(error), *getattr(error, "__notes__", [])])
         msg = f"The format {path.suffix} cannot hold something: {detail}. Convert it or delete it, and write again."
         raise TypeError(msg) from error
+
+
+def _write_zarr(adata: AnnData, path: Path) -> None:
+    """Write a zarr store whose writing ends when this function does.
+
+    Zarr writes in a thread of its own, which goes on after an interruption and would bring a removed folder back.
+    """
+    from zarr.storage import LocalStore
+
+    class Store(LocalStore):
+        stopped, n_running = False, 0
+
+        async def set(self, key: str, value: Any) -> None:
+            self.n_running += 1
+            try:
+                if not self.stopped:
+                    await super().set(key, value)
+            finally:
+                self.n_running -= 1
+
+    store = Store(path)
+    try:
+        adata.write_zarr(store, convert_strings_to_categoricals=False)
+    finally:
+        store.stopped = True
+        while store.n_running:
+            time.sleep(0.01)
 
 
 def blocks(layer: Any) -> Iterator[tuple[int, NDArray[Any]]]:
