@@ -32,7 +32,9 @@ class Config:
         "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
     )
     temperature: float = _setting(
-        100.0, "Attention scores are divided by this; higher is closer to the mean of the neighbours; 1: paper.", low=1e-6
+        100.0,
+        "Attention scores are divided by this: higher is closer to the mean of the neighbours; 1: paper.",
+        low=1e-6,
     )
     dropout_rate: float = _setting(0.1, "Share of hidden units dropped in training.", low=0, high=0.95)
     attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
