@@ -68,7 +68,6 @@ os.environ["COLUMNS"] = "100"  # width of the help texts on the page of the comm
 
 def document_settings(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Describe the settings of `Config` by the text that stands beside each, which the command line shows too."""
-    del app, options
     if what == "class" and obj is gnnimpute.Config:
         lines += ["", "Parameters", "----------"]
         for setting in fields(gnnimpute.Config):
