@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+
+def check_place(path: Path) -> None:
+    """Whether a file can be written there, before work is spent on it.
+
+    Raises
+    ------
+    IsADirectoryError
+        If `path` is a folder.
+    FileNotFoundError
+        If the folder of `path` does not exist.
+    """
+    if path.is_dir():
+        msg = f"{path} is a folder: name a file in it."
+        raise IsADirectoryError(msg)
+    if not path.parent.is_dir():
+        msg = f"{path} cannot be written: there is no folder {path.parent}."
+        raise FileNotFoundError(msg)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new name beside `path`; rename it to `path` if all went well, else remove it.
+    """Give a new name beside the file `path`; rename it to `path` if all went well, else remove it.
 
-    What stood at `path` before, a file or a folder, is untouched until then.
+    What stood at `path` before is untouched until then. Errors are those of :func:`check_place`.
     """
+    check_place(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield beside
-        if path.is_dir() and not path.is_symlink():
-            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-            path.replace(old)
-            beside.replace(path)
-            shutil.rmtree(old)
-        else:
-            beside.replace(path)
+        beside.replace(path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

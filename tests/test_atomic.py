@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from gnnimpute._atomic import replacing
+
+
+@pytest.mark.parametrize("before", [None, "old"], ids=["new", "replaced"])
+def test_the_file_is_there_whole_and_alone(tmp_path, before):
+    path = tmp_path / "result"
+    if before is not None:
+        path.write_text(before)
+    with replacing(path) as beside:
+        assert beside.parent == tmp_path
+        assert not beside.exists()
+        beside.write_text("new")
+        assert path.exists() == (before is not None)
+        assert before is None or path.read_text() == before
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["in the middle", "before the first byte"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_what_was_there_survives_a_failure(tmp_path, written, error):
+    path = tmp_path / "result"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as beside:
+            if written:
+                beside.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    with replacing(tmp_path / "result") as first, replacing(tmp_path / "result") as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "result").read_text() == "first"
+
+
+def test_a_link_is_replaced_and_what_it_points_at_is_not(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "result").symlink_to(tmp_path / "target")
+    with replacing(tmp_path / "result") as beside:
+        beside.write_text("new")
+    assert (tmp_path / "target").read_text() == "old"
+    assert (tmp_path / "result").read_text() == "new"
+
+
+def test_a_folder_is_never_replaced(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "precious").write_text("years of work")
+    with pytest.raises(IsADirectoryError, match="models is a folder: name a file in it"), replacing(folder):
+        pytest.fail("there is nothing to write to")
+    assert (folder / "precious").read_text() == "years of work"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"), replacing(tmp_path / "missing" / "a"):
+        pytest.fail("there is nothing to write to")
+    assert not list(tmp_path.iterdir())
