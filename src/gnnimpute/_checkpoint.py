@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gnnimpute._atomic import replacing
+from gnnimpute._atomic import check_place, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from gnnimpute._config import Config
+    from gnnimpute._graph import NeighborGraph
     from gnnimpute._train import Split, Training
 
 log = logging.getLogger(__name__)
 
 
-def save(path: Path, state: Training, split: Split, config: Config) -> None:
+def identity(split: Split, graph: NeighborGraph, config: Config) -> dict[str, Any]:
+    """What must be equal for a run to go on; more epochs or patience are welcome."""
+    settings = {k: v for k, v in config.to_dict().items() if k not in {"n_epochs", "patience"}}
+    parts = [part for counts in split for part in (counts.data, counts.indices, counts.indptr)]
+    return {
+        "number of cells and genes": list(split.kept.shape),
+        "counts or seed": _checksum(parts),
+        "graph": _checksum([graph.indices]),
+        **settings,
+    }
+
+
+def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
     """Write all that is needed to go on: weights, best weights, optimiser, random states, history."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
@@ -33,7 +48,7 @@ def save(path: Path, state: Training, split: Split, config: Config) -> None:
     if torch.cuda.is_available() and next(state.network.parameters()).is_cuda:
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     about = {
-        "identity": _identity(split, config),
+        "identity": identity,
         "epoch": state.epoch,
         "best_loss": state.best_loss,
         "best_epoch": state.best_epoch,
@@ -44,13 +59,16 @@ def save(path: Path, state: Training, split: Split, config: Config) -> None:
     write_tensors(path, tensors, about)
 
 
-def resume(path: Path, state: Training, split: Split, config: Config) -> None:
+def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
     """Go on from `path` if it exists; it must come from the same data and settings."""
+    check_place(path)
     if not path.exists():
         return
     tensors, about = read_tensors(path, what="checkpoint")
-    if about["identity"] != _identity(split, config):
-        different = [k for k, v in _identity(split, config).items() if about["identity"].get(k) != v]
+    if "identity" not in about:
+        msg = f"{path} is a saved model, not a checkpoint: load it with `GNNImputer.load`, or name another file."
+        raise ValueError(msg)
+    if different := [name for name, value in identity.items() if about["identity"].get(name) != value]:
         msg = f"The checkpoint {path} belongs to another run (different: {', '.join(different)}). Name another file."
         raise ValueError(msg)
     state.network.load_state_dict(part(tensors, "network."))
@@ -100,9 +118,8 @@ def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tenso
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _identity(split: Split, config: Config) -> dict[str, Any]:
-    """What must be equal for a run to go on; more epochs or patience are welcome."""
-    settings = {k: v for k, v in config.to_dict().items() if k not in {"n_epochs", "patience"}}
-    kept = split.kept
-    where = float(np.dot(kept.indices.astype(np.float64), kept.data))
-    return {"shape": list(kept.shape), "molecules": float(kept.data.sum(dtype=np.float64)), "counts": where, **settings}
+def _checksum(arrays: list[NDArray[Any]]) -> int:
+    checksum = 0
+    for array in arrays:
+        checksum = zlib.crc32(array.tobytes(), checksum)
+    return checksum

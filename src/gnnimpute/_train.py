@@ -100,8 +100,9 @@ def train(
     """
     with _torch_randomness(rng, device):
         state = _start(split.kept, config, rng, device)
+        identity = _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
-            _checkpoint.resume(checkpoint, state, split, config)
+            _checkpoint.resume(checkpoint, state, identity)
         watched = np.sort(np.random.default_rng(0).permutation(graph.n_cells)[:VALIDATE_ON])
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=None if progress is None else not progress)  # fmt: skip
@@ -114,7 +115,7 @@ def train(
                 bar.set_postfix(loss=f"{state.history['validation'][-1]:.4f}", best=f"{state.best_loss:.4f}")
                 bar.update()
                 if checkpoint is not None:
-                    _checkpoint.save(checkpoint, state, split, config)
+                    _checkpoint.save(checkpoint, state, identity)
                 if interrupted.is_set():
                     log.warning("Interrupted after epoch %d: going on with the best weights so far.", state.epoch)
                     break
@@ -125,7 +126,8 @@ def train(
 
 def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device: torch.device | str) -> Training:
     network = Autoencoder(kept.shape[1], config)
-    network.target_total.fill_(float(np.median(totals(kept))))
+    molecules_of = totals(kept)
+    network.target_total.fill_(float(np.median(molecules_of[molecules_of > 0])))
     mean, deviation = Rows(kept, float(network.target_total)).moments()
     network.mean.copy_(torch.from_numpy(mean))
     network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
@@ -184,11 +186,14 @@ def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config:
         state.schedule.step()
         _average(state, config.averaging)
         losses.append(loss.detach())
-    mean = float(torch.stack(losses).mean())
-    if not np.isfinite(mean):
-        msg = f"The training loss became {mean} in epoch {state.epoch + 1}: lower the learning rate."
+    return _finite(float(torch.stack(losses).mean()), "training", state.epoch)
+
+
+def _finite(loss: float, name: str, epoch: int) -> float:
+    if not np.isfinite(loss):
+        msg = f"The {name} loss became {loss} in epoch {epoch + 1}: lower the learning rate."
         raise FloatingPointError(msg)
-    return mean
+    return loss
 
 
 @torch.no_grad()
@@ -208,7 +213,7 @@ def _validate(
         here = max(float(hidden.molecules.sum()), 1.0) if config.loss != "squared_error" else float(len(hidden.rows))
         loss += here * float(hidden_loss(state.average, state.average.decode(latent[c]), hidden, config))
         weight += here
-    loss /= max(weight, 1.0)
+    loss = _finite(loss / max(weight, 1.0), "validation", state.epoch)
     state.history["validation"].append(loss)
     if loss < state.best_loss or not state.best:
         state.best_loss, state.best_epoch = loss, state.epoch
