@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import signal
 import stat
 import time
@@ -140,6 +141,23 @@ def test_what_was_there_comes_back_if_it_cannot_be_replaced(tmp_path, adata, end
         gio.write(adata, path, overwrite=True)
     assert content(path) == before
     assert listed(tmp_path) == [path.name]
+
+
+def test_clean_up_is_finished_if_it_is_interrupted(tmp_path, adata, monkeypatch):
+    gio.write(adata, tmp_path / "out.zarr")
+    rmtree, seen = shutil.rmtree, []
+
+    def interrupted_once(folder, **settings):
+        if not seen and Path(folder).name.startswith(".out.zarr."):  # zarr removes folders too
+            seen.append(folder)
+            raise KeyboardInterrupt
+        rmtree(folder, **settings)
+
+    monkeypatch.setattr("shutil.rmtree", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        gio.write(adata, tmp_path / "out.zarr", overwrite=True)
+    assert listed(tmp_path) == ["out.zarr"]
+    assert gio.read(tmp_path / "out.zarr").shape == adata.shape
 
 
 def raises(error):

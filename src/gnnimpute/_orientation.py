@@ -57,19 +57,20 @@ def settle(
     if not (found or stated or by_format):
         found, evidence = _from_shares(rows, columns)
     orientation = stated or by_format or found or "cells_by_genes"
-    other = "genes_by_cells" if orientation == "cells_by_genes" else "cells_by_genes"
-    source = "as stated" if stated else "as the format defines" if by_format else "as the names show"
-    level = logging.INFO
-    if found is None:
-        source, level = "by default, because the names do not tell", logging.WARNING
-    elif found != orientation:
-        source, level = f"{source}, but the names speak against it", logging.WARNING
     shown = orientation.replace("_by_", " x ")
-    if (stated or by_format) and found in {None, orientation}:
-        logger.info("%s is read as %s, %s.", where, shown, "as stated" if stated else "as the format defines")
+    given = "as stated" if stated else "as the format defines" if by_format else None
+    if given and found in {None, orientation}:
+        logger.info("%s is read as %s, %s.", where, shown, given)
+        return orientation
+    if given:
+        source, level = f"{given}, but the names speak against it", logging.WARNING
+    elif found:
+        source, level = "as the names show", logging.INFO
     else:
-        mend = f'orientation="{other}" (--orientation {other})'
-        logger.log(level, "%s is read as %s, %s: %s. If that is wrong: %s.", where, shown, source, evidence, mend)
+        source, level = "by default, because the names do not tell", logging.WARNING
+    other = "genes_by_cells" if orientation == "cells_by_genes" else "cells_by_genes"
+    mend = f'orientation="{other}" (--orientation {other})'
+    logger.log(level, "%s is read as %s, %s: %s. If that is wrong: %s.", where, shown, source, evidence, mend)
     return orientation
 
 

@@ -61,7 +61,16 @@ def in_place(path: Path, *, suffix: str) -> Iterator[Path]:
                 old.rename(final)
             raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _remove(beside)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, even if the user is tired of waiting for it."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_replaceable(path: Path, kind: str, *, overwrite: bool) -> None:
