@@ -67,7 +67,7 @@ class Config:
             elif isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
                 msg = f"Config({name}={value!r}): give {'a whole number' if hint is int else 'a number'}."
                 raise TypeError(msg)
-            elif not about["low"] <= value <= about["high"]:
+            elif not (math.isfinite(value) and about["low"] <= value <= about["high"]):
                 msg = f"Config({name}={value!r}): must lie between {about['low']} and {about['high']}."
                 raise ValueError(msg)
 

@@ -90,16 +90,17 @@ class NeighborGraph:
             Number of cells below which the search is exact.
         """
         points = np.ascontiguousarray(embedding, dtype=np.float32)
-        if points.ndim != 2 or not np.isfinite(points).all():
+        if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
             msg = f"The embedding must be cells x dimensions and finite, but it is {points.shape}"
-            if points.ndim == 2:
+            if points.ndim == 2 and len(points):
                 msg += f" and cell {np.flatnonzero(~np.isfinite(points).all(1))[0]} is not finite"
             raise ValueError(msg + ".")
-        if n_neighbors < 1:
-            msg = f"n_neighbors={n_neighbors}: a cell needs at least one neighbour."
-            raise ValueError(msg)
+        _check_n_neighbors(n_neighbors)
         rng = np.random.default_rng(rng)
         group = np.zeros(len(points), np.int64) if batches is None else np.unique(batches, return_inverse=True)[1]
+        if len(group) != len(points):
+            msg = f"The embedding has {len(points)} cells, but `batches` has {len(group)}."
+            raise ValueError(msg)
         sizes = np.bincount(group)
         k = min(n_neighbors, int(sizes.max()) - 1)
         indices = np.repeat(np.arange(len(points))[:, None], k + 1, axis=1)
@@ -133,7 +134,10 @@ class NeighborGraph:
         n_neighbors
             Most neighbours to keep of each cell; by default, all.
         """
-        edges = sp.coo_matrix(matrix)
+        if n_neighbors is not None:
+            _check_n_neighbors(n_neighbors)
+        edges = sp.coo_matrix(matrix, copy=True)
+        edges.sum_duplicates()  # keeps explicit zeros
         if edges.shape[0] != edges.shape[1]:
             msg = f"A graph is cells x cells, but this matrix is {edges.shape[0]} x {edges.shape[1]}."
             raise ValueError(msg)
@@ -162,6 +166,12 @@ class NeighborGraph:
     def degrees(self) -> NDArray[np.int64]:
         """How often each cell is attended to, itself included, of shape (n_cells,)."""
         return np.bincount(self.indices.ravel(), minlength=self.n_cells)
+
+
+def _check_n_neighbors(n_neighbors: int) -> None:
+    if n_neighbors < 1:
+        msg = f"n_neighbors={n_neighbors}: a cell needs at least one neighbour."
+        raise ValueError(msg)
 
 
 def _exact(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:  # noqa: ARG001
