@@ -9,6 +9,7 @@ scaling and training see the rest only. README.md in this folder says what is me
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -53,14 +54,15 @@ class Case:
     """Kept molecules of each cell, of shape (n_cells,)."""
     seed: int
     prepare_seconds: float
+    config: gi.Config
 
     @cached_property
     def imputer(self) -> gi.GNNImputer:
-        """Our network with its defaults, trained once for all of its estimates."""
-        return gi.tl.fit(self.adata, rng=self.seed)
+        """Our network, trained once for all of its estimates."""
+        return gi.tl.fit(self.adata, config=self.config, rng=self.seed)
 
 
-def prepare(counts: sp.csr_matrix, names: anndata.AnnData, *, rate: float, seed: int) -> Case:
+def prepare(counts: sp.csr_matrix, names: anndata.AnnData, *, rate: float, seed: int, config: gi.Config) -> Case:
     """Hide molecules first, then do everything else with what is left."""
     hold_out = gi.metrics.HoldOut.thin(counts, rate, rng=seed)
     adata = anndata.AnnData(hold_out.train.copy(), obs=names.obs[[]].copy(), var=names.var.copy())
@@ -71,7 +73,7 @@ def prepare(counts: sp.csr_matrix, names: anndata.AnnData, *, rate: float, seed:
     kept = sp.csr_matrix(adata.layers["counts"])
     cells, genes = adata.obs["position"].to_numpy(), adata.var["position"].to_numpy()
     total = np.asarray(kept.sum(axis=1, dtype=np.float64)).ravel()
-    return Case(adata, hold_out, cells, genes, kept, total, seed, seconds)
+    return Case(adata, hold_out, cells, genes, kept, total, seed, seconds, config)
 
 
 def no_imputation(case: Case) -> Estimate:
@@ -112,13 +114,22 @@ def ours(estimate: str) -> Callable[[Case], Estimate]:
     return impute
 
 
+def without_graph(case: Case) -> Estimate:
+    """Ablation: the same network where each cell attends to itself alone."""
+    alone = gi.NeighborGraph(np.arange(len(case.cells))[:, None])
+    imputer = gi.GNNImputer(case.config).fit(case.counts, alone, rng=case.seed)
+    values = imputer.transform(case.counts, alone, output="counts")
+    return lambda rows: values[rows]
+
+
 BASELINES: dict[str, Callable[[Case], Estimate]] = {
     "no imputation": no_imputation,
     "gene mean": gene_mean,
     f"{N_NEAREST} nearest": nearest_mean,
     f"{N_NEAREST} nearest + gene mean": nearest_and_gene_mean,
 }
-METHODS = BASELINES | {"gnnimpute mean": ours("mean"), "gnnimpute posterior": ours("posterior")}
+OURS = {"gnnimpute mean": ours("mean"), "gnnimpute posterior": ours("posterior")}
+METHODS = BASELINES | OURS | {"gnnimpute mean, no graph": without_graph}
 
 
 def losses_of(case: Case, estimate: Estimate) -> tuple[dict[str, NDArray[np.float64]], float]:
@@ -178,7 +189,9 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path, help="h5ad files with counts in layers['counts'] or X")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 0 (default 1)")
     parser.add_argument("--hide", type=float, default=0.1, help="share of the molecules that is hidden (default 0.1)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="default: all")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD",
+                        help=f"of {', '.join(METHODS)} (default all)")  # fmt: skip
+    parser.add_argument("--config", type=json.loads, default={}, help='settings to change, as JSON: {"n_heads": 3}')
     parser.add_argument("--out", type=Path, help="CSV to write; must not exist")
     args = parser.parse_args()
     if args.out and args.out.exists():
@@ -190,7 +203,7 @@ def main() -> None:
         counts = names.layers.get("counts", names.X)
         for seed in range(args.seeds):
             print(f"{path.stem}, seed {seed}", file=sys.stderr)
-            case = prepare(counts, names, rate=args.hide, seed=seed)
+            case = prepare(counts, names, rate=args.hide, seed=seed, config=gi.Config(**args.config))
             about = {
                 "data": path.stem,
                 "n_cells": len(case.cells),
