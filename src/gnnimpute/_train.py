@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 ACTIVATIONS = 2**31
 """Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
 machine."""
-VALIDATE_ON = 4096
+VALIDATE_ON = 2048
 """Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
 
 
