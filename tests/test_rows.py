@@ -1,0 +1,129 @@
+"""What the network reads: normalised rows, and a sparse product that equals the dense one, forward and backward."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scanpy as sc
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
+
+from gnnimpute import Config
+from gnnimpute._nn import Autoencoder
+from gnnimpute._rows import Rows, SparseRows, check_learnable, totals
+
+matrices = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 8), st.integers(1, 6)), elements=st.one_of(st.just(0), st.integers(0, 1000))
+)
+
+
+def dense(counts: np.ndarray, target_total: float) -> np.ndarray:
+    return np.log1p(counts * (target_total / np.maximum(counts.sum(1, keepdims=True), 1)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(counts=matrices, target_total=st.floats(0.5, 1e5))
+def test_rows_are_log1p_of_counts_scaled_to_a_common_total(counts: np.ndarray, target_total: float) -> None:
+    rows = Rows(sp.csr_matrix(counts), target_total)
+    everything = rows.normalized(slice(None))
+    assert everything.dtype == np.float32
+    np.testing.assert_allclose(everything.toarray(), dense(counts.astype(np.float64), target_total), rtol=1e-6)
+    scaled = np.expm1(everything.toarray().astype(np.float64)).sum(1)
+    np.testing.assert_allclose(scaled, np.where(counts.any(1), target_total, 0), rtol=1e-5)
+
+
+def test_rows_are_those_of_scanpy(counts: sp.csr_matrix) -> None:
+    adata = AnnData(counts.copy())
+    target_total = float(np.median(totals(counts)))
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    rows = Rows(counts, target_total).normalized(slice(None))
+    np.testing.assert_allclose(rows.toarray(), adata.X.toarray(), rtol=1e-5)
+
+
+def test_some_cells_are_the_same_as_in_all(counts: sp.csr_matrix) -> None:
+    rows = Rows(counts, 100.0)
+    everything = rows.normalized(slice(None)).toarray()
+    before = counts.copy()
+    for cells in (np.array([3]), np.array([7, 2, 2, 89]), slice(10, 20), np.array([], np.int64)):
+        np.testing.assert_array_equal(rows.normalized(cells).toarray(), everything[cells])
+        gathered = rows.gather(cells)
+        np.testing.assert_array_equal(gathered.rows.to_dense().numpy(), everything[cells])
+        np.testing.assert_array_equal(gathered.columns.to_dense().numpy(), everything[cells].T)
+    assert (counts != before).nnz == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(counts=matrices, block=st.integers(1, 9))
+def test_moments_are_those_of_the_dense_matrix(counts: np.ndarray, block: int) -> None:
+    mean, deviation = Rows(sp.csr_matrix(counts), 50.0).moments(block)
+    rows = dense(counts.astype(np.float64), 50.0)
+    np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deviation, rows.std(0), rtol=1e-4, atol=1e-3)
+    assert mean.dtype == deviation.dtype == np.float32
+
+
+def test_totals_are_exact_where_float32_is_not() -> None:
+    counts = sp.csr_matrix(np.array([[2**24, 1, 1], [0, 0, 0]], np.float32))
+    assert totals(counts).tolist() == [2**24 + 2, 0]
+
+
+def gathered(counts: sp.csr_matrix, cells: np.ndarray) -> tuple[SparseRows, torch.Tensor]:
+    """The rows in float64, sparse and dense."""
+    rows = Rows(counts, 100.0).gather(cells)
+    double = SparseRows(rows.rows.to(torch.float64), rows.columns.to(torch.float64))
+    return double, double.rows.to_dense()
+
+
+CELLS = np.array([4, 0, 31, 60, 61, 88])
+
+
+def test_product_and_its_gradient_are_the_dense_ones(counts: sp.csr_matrix) -> None:
+    x, dense = gathered(counts, CELLS)
+    weight = torch.randn(60, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda w: x @ w, (weight,))
+    upstream = torch.arange(42.0, dtype=torch.float64).view(6, 7)
+    (sparse_gradient,) = torch.autograd.grad(x @ weight, weight, upstream)
+    (dense_gradient,) = torch.autograd.grad(dense @ weight, weight, upstream)
+    torch.testing.assert_close(x @ weight, dense @ weight)
+    torch.testing.assert_close(sparse_gradient, dense_gradient)
+
+
+@pytest.mark.parametrize("n_heads", [1, 3])
+def test_first_layer_centres_and_scales_without_a_dense_matrix(counts: sp.csr_matrix, n_heads: int) -> None:
+    network = Autoencoder(60, Config(n_hidden=5, n_latent=2, n_heads=n_heads)).double()
+    mean, deviation = Rows(counts, 100.0).moments()
+    network.mean.copy_(torch.from_numpy(mean))
+    network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
+    x, dense = gathered(counts, CELLS)
+
+    weight = network.attention1.weight
+    folded = network.project(x)
+    expected = (((dense - network.mean) / network.scale) @ weight).view(6, n_heads, 5)
+    torch.testing.assert_close(folded, expected)
+    upstream = torch.randn(6, n_heads, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(folded, weight, upstream)
+    (dense_gradient,) = torch.autograd.grad(expected, weight, upstream)
+    torch.testing.assert_close(gradient, dense_gradient)
+
+
+def test_cells_without_counts_are_read_as_zeros() -> None:
+    counts = sp.csr_matrix(np.array([[0, 0, 0], [1, 0, 3]], np.float32))
+    x = Rows(counts, 4.0).gather(np.array([0, 1]))
+    weight = torch.eye(3)
+    np.testing.assert_allclose((x @ weight).numpy(), [[0, 0, 0], np.log1p([1, 0, 3])], rtol=1e-6)
+    assert torch.equal(Rows(counts, 4.0).gather(np.array([0])) @ weight, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [(np.ones((1, 4)), "There is only one cell"), (np.zeros((5, 4)), "All counts are zero, of 5 cells x 4 genes")],
+)
+def test_nothing_to_learn_from(counts: np.ndarray, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        check_learnable(sp.csr_matrix(counts))
+    check_learnable(sp.csr_matrix(np.eye(2)))
