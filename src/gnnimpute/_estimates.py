@@ -44,9 +44,11 @@ def mean_of_detected(value: Floats) -> Floats:
     value
         Expected counts given detection, of any shape. Below 1 there is no such mean: the result is 0.
     """
-    value = np.maximum(value, 1)
-    mean: Floats = np.maximum(value + lambertw(-value * np.exp(-value)).real, 0).astype(value.dtype)
-    return mean
+    beyond = np.maximum(value, 1).astype(np.float64) - 1
+    # Close to 1 the equation cancels to nothing: there its series is exact enough.
+    d = np.maximum(beyond, 1e-4) + 1
+    mean: Floats = np.where(beyond < 1e-4, 2 * beyond - 2 / 3 * beyond**2, d + lambertw(-d * np.exp(-d)).real)
+    return mean.astype(value.dtype)
 
 
 def posterior(mean: Floats, counts: Floats, dispersion: Floats | np.float32) -> Floats:

@@ -99,7 +99,10 @@ def _squared_error(network: Autoencoder, decoded: Tensor, hidden: Hidden, config
     error = ((at_hidden - observed) ** 2).sum()
     if config.hide == "nonzeros":
         return error / max(len(hidden.rows), 1)
-    return (error + (decoded**2).sum() - (at_hidden**2).sum()) / decoded.numel()
+    # A cell of which nothing is hidden says nothing about its shares.
+    seen = hidden.exposure > 0
+    zeros = ((decoded**2).sum(1) * seen).sum() - (at_hidden**2).sum()
+    return (error + zeros) / (seen.sum() * decoded.shape[1]).clamp(min=1)
 
 
 def _nonzero_terms(log_mean: Tensor, hidden: Hidden, dispersion: Tensor) -> Tensor:
