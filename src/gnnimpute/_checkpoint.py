@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gnnimpute._atomic import check_place, replacing
+from gnnimpute._config import Config
+from gnnimpute._nn import Autoencoder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from gnnimpute._config import Config
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._train import Split, Training
 
@@ -89,6 +92,50 @@ def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
     log.info("Going on from %s after epoch %d.", path, state.epoch)
+
+
+class Model(NamedTuple):
+    """All that a fitted imputer has learnt."""
+
+    config: Config
+    genes: NDArray[np.str_]
+    network: Autoencoder
+    dispersion: NDArray[np.float32] | None
+    history: dict[str, list[float]]
+    best_epoch: int
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model to one file."""
+    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    if model.dispersion is not None:
+        tensors["dispersion"] = torch.from_numpy(model.dispersion)
+    about = {
+        "version": version("gnnimpute"),
+        "config": model.config.to_dict(),
+        "genes": model.genes.tolist(),
+        "history": model.history,
+        "best_epoch": model.best_epoch,
+    }
+    write_tensors(path, tensors, about)
+
+
+def load_model(path: Path) -> Model:
+    """Read what :func:`save_model` wrote."""
+    tensors, about = read_tensors(path, what="model")
+    if "identity" in about:
+        msg = f"{path} is not a saved model but a checkpoint: pass it to `fit(checkpoint=)` to go on training."
+        raise ValueError(msg)
+    try:
+        config = Config.from_dict(about["config"])
+        network = Autoencoder(len(about["genes"]), config)
+        network.load_state_dict(part(tensors, "network."))
+        dispersion = tensors["dispersion"].numpy() if "dispersion" in tensors else None
+        genes = np.asarray(about["genes"], dtype=str)
+        return Model(config, genes, network, dispersion, about["history"], about["best_epoch"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
+        raise ValueError(msg) from error
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:

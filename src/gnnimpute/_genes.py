@@ -28,6 +28,22 @@ def near(name: str, names: Sequence[str] | NDArray[np.str_]) -> str:
     return f" There is {shown}{', ...' if len(known) > 5 else ''}." if known else " There is none."
 
 
+def gene_names(genes: Sequence[str] | None, n_genes: int) -> NDArray[np.str_]:
+    """Names of all genes, of shape (n_genes,); by default ``"0"``, ``"1"``, ...
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer names than genes, or one stands twice.
+    """
+    names = np.arange(n_genes).astype(str) if genes is None else np.asarray(genes, dtype=str)
+    if len(names) != n_genes:
+        msg = f"There are {len(names)} gene names for {n_genes} columns of counts."
+        raise ValueError(msg)
+    _where(names)
+    return names
+
+
 def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | NDArray[np.str_]) -> NDArray[np.int64]:
     """Where each wanted name is among `names`.
 
@@ -37,7 +53,12 @@ def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | N
         If a name stands twice in `names`: one could not tell which is meant.
     KeyError
         If a wanted name is not there.
+    TypeError
+        If `wanted` is a single name.
     """
+    if isinstance(wanted, str):
+        msg = f"genes={wanted!r} is one name: give a list, [{wanted!r}]."
+        raise TypeError(msg)
     where = _where(names)
     if missing := [str(w) for w in wanted if str(w) not in where]:
         msg = f"Gene {missing[0]!r} is not there ({len(missing)} of {len(wanted)} are not).{near(missing[0], names)}"
@@ -58,7 +79,15 @@ def align(
         Gene name of each column; `None` if the columns are `genes` already.
     genes
         Names of the genes that are asked for.
+
+    Raises
+    ------
+    ValueError
+        If the names do not fit the columns, one stands twice, or none is asked for.
     """
+    if names is not None and len(names) != counts.shape[1]:
+        msg = f"There are {len(names)} gene names for {counts.shape[1]} columns of counts."
+        raise ValueError(msg)
     if names is None or np.array_equal(np.asarray(names, dtype=str), genes):
         if counts.shape[1] != len(genes):
             msg = f"The model has {len(genes)} genes but the counts have {counts.shape[1]}: pass the names of theirs."
@@ -68,23 +97,36 @@ def align(
     source = np.array([where.get(gene, -1) for gene in genes])
     found = np.flatnonzero(source >= 0)
     if not len(found):
-        msg = (
-            f"None of the model's {len(genes)} genes (such as {genes[0]!r}) is among the {counts.shape[1]} genes "
-            f"of the counts (such as {str(names[0])!r}): the model is for other genes, or names are of another kind."
-        )
-        raise ValueError(msg)
-    n_missing, n_extra = len(genes) - len(found), counts.shape[1] - len(found)
-    if n_missing or n_extra:
-        log.warning(
-            "%d of the model's %d genes are missing from the counts and read as zero; %d other genes are ignored.",
-            n_missing,
-            len(genes),
-            n_extra,
-        )
+        raise ValueError(_none_shared(names, genes))
+    if n_missing := len(genes) - len(found):
+        log.warning("%d of the model's %d genes are missing from the counts and read as zero.", n_missing, len(genes))
+    if n_extra := counts.shape[1] - len(found):
+        log.warning("%d genes of the counts are not among the model's and are ignored.", n_extra)
     pick = sp.csr_matrix(
         (np.ones(len(found), counts.dtype), (source[found], found)), shape=(counts.shape[1], len(genes))
     )
     return sp.csr_matrix(counts @ pick)
+
+
+def shared(names: Sequence[str] | NDArray[np.str_], genes: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Where the genes of a model are among `names`, in the order of `names`.
+
+    Raises
+    ------
+    ValueError
+        If none is there.
+    """
+    found = np.flatnonzero(np.isin(np.asarray(names, dtype=str), genes))
+    if not len(found):
+        raise ValueError(_none_shared(names, genes))
+    return found
+
+
+def _none_shared(names: Sequence[str] | NDArray[np.str_], genes: NDArray[np.str_]) -> str:
+    return (
+        f"None of the model's {len(genes)} genes (such as {str(genes[0])!r}) is among the {len(names)} genes "
+        f"of the counts (such as {str(names[0])!r}): the model is for other genes, or names are of another kind."
+    )
 
 
 def _where(names: Sequence[str] | NDArray[np.str_]) -> dict[str, int]:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
 from gnnimpute import _checkpoint, _infer
-from gnnimpute._config import Config, Estimate, Output
+from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
-from gnnimpute._genes import align, positions
-from gnnimpute._nn import Autoencoder
-from gnnimpute._rows import Rows
+from gnnimpute._genes import align, gene_names, positions
+from gnnimpute._infer import check_cells, device_named
+from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import hide, train
-from gnnimpute._values import Decoder
+from gnnimpute._values import Decoder, check_choices, new_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import scipy.sparse as sp
+    import torch
     from numpy.typing import ArrayLike, NDArray
 
+    from gnnimpute._config import Estimate, Output
     from gnnimpute._graph import NeighborGraph
-
-log = logging.getLogger(__name__)
 
 
 class GNNImputer:
@@ -90,22 +88,22 @@ class GNNImputer:
             If `counts` are not counts, or `graph` has other cells.
         """
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
-        self.genes_ = np.arange(matrix.shape[1]).astype(str) if genes is None else np.asarray(genes, dtype=str)
-        positions(self.genes_, self.genes_)  # names must be unique to be matched later
+        names = gene_names(genes, matrix.shape[1])
         rng = np.random.default_rng(rng)
         split = hide(matrix, self.config.validation_rate, self.config, rng)
+        check_learnable(split.kept)
         made = graph(split.kept) if callable(graph) else graph
-        _check_cells(made, matrix)
+        check_cells(made, matrix)
         trained = train(
             split,
             made,
             self.config,
             rng=rng,
-            device=self._torch_device(),
+            device=device_named(self.device),
             progress=progress,
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
-        self.network_ = trained.network
+        self.genes_, self.network_ = names, trained.network
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.dispersion_ = None
@@ -153,13 +151,16 @@ class GNNImputer:
         -------
         `out`, or a `float32` array of shape (n_cells, n_genes).
         """
-        self._check_choices(estimate, output)
+        self._check_fitted()
+        check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
         matrix = self._aligned(counts, names)
-        _check_cells(graph, matrix)
+        check_cells(graph, matrix)
         if genes is not None and np.array_equal(np.asarray(genes, dtype=str), self.genes_):
             genes = None
         columns = positions(self.genes_, self.genes_ if genes is None else genes)
-        wanted = np.arange(graph.n_cells) if cells is None else np.arange(graph.n_cells)[np.asarray(cells)]
+        wanted = np.arange(graph.n_cells)
+        if cells is not None:
+            wanted = wanted[np.asarray(cells) if np.size(cells) else []]
         if out is None:
             out = new_array(len(wanted), len(columns))
         elif tuple(out.shape) != (len(wanted), len(columns)):
@@ -175,7 +176,7 @@ class GNNImputer:
     ) -> NDArray[np.float32]:
         """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
         matrix = self._aligned(counts, names)
-        _check_cells(graph, matrix)
+        check_cells(graph, matrix)
         latent: NDArray[np.float32] = self._latent(matrix, graph).cpu().numpy()
         return latent
 
@@ -189,38 +190,23 @@ class GNNImputer:
         Sparse matrix of shape (n_cells, n_cells), whose rows sum to 1: two steps of attention, heads averaged.
         """
         matrix = self._aligned(counts, names)
-        _check_cells(graph, matrix)
+        check_cells(graph, matrix)
         return _infer.attention(self.network_, self._rows(matrix), graph)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code)."""
         self._check_fitted()
-        tensors = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
-        if self.dispersion_ is not None:
-            tensors["dispersion"] = torch.from_numpy(self.dispersion_)
-        about = {
-            "version": version("gnnimpute"),
-            "config": self.config.to_dict(),
-            "genes": self.genes_.tolist(),
-            "history": self.history_,
-            "best_epoch": self.best_epoch_,
-        }
-        _checkpoint.write_tensors(Path(path), tensors, about)
+        learnt = (self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_)
+        _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> Self:
         """Read what :meth:`save` wrote."""
-        tensors, about = _checkpoint.read_tensors(Path(path), what="model")
-        if "config" not in about or "genes" not in about:
-            msg = f"{path} is not a saved model but a checkpoint: pass it to `fit(checkpoint=)` to go on training."
-            raise ValueError(msg)
-        imputer = cls(Config.from_dict(about["config"]), device=device)
-        imputer.genes_ = np.asarray(about["genes"], dtype=str)
-        imputer.network_ = Autoencoder(len(imputer.genes_), imputer.config)
-        imputer.network_.load_state_dict(_checkpoint.part(tensors, "network."))
-        imputer.network_.to(imputer._torch_device()).eval()
-        imputer.dispersion_ = tensors["dispersion"].numpy() if "dispersion" in tensors else None
-        imputer.history_, imputer.best_epoch_ = about["history"], about["best_epoch"]
+        model = _checkpoint.load_model(Path(path))
+        imputer = cls(model.config, device=device)
+        imputer.genes_, imputer.history_, imputer.best_epoch_ = model.genes, model.history, model.best_epoch
+        imputer.network_ = model.network.to(device_named(device)).eval()
+        imputer.dispersion_ = model.dispersion
         return imputer
 
     def summary(self) -> dict[str, Any]:
@@ -241,7 +227,7 @@ class GNNImputer:
         return float(self.network_.target_total)
 
     def _rows(self, matrix: sp.csr_matrix) -> Rows:
-        return Rows(matrix, self.target_total_, self._torch_device())
+        return Rows(matrix, self.target_total_, device_named(self.device))
 
     def _latent(self, matrix: sp.csr_matrix, graph: NeighborGraph) -> torch.Tensor:
         return _infer.embed(self.network_, self._rows(matrix), graph)
@@ -255,43 +241,3 @@ class GNNImputer:
         if not hasattr(self, "network_"):
             msg = "This imputer is not fitted yet: call `fit(counts, graph)` first, or `GNNImputer.load(path)`."
             raise ValueError(msg)
-
-    def _check_choices(self, estimate: str, output: str) -> None:
-        for name, value, choices in (("estimate", estimate, get_args(Estimate)), ("output", output, get_args(Output))):
-            if value not in choices:
-                msg = f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}."
-                raise ValueError(msg)
-        self._check_fitted()
-        if estimate == "posterior" and self.dispersion_ is None:
-            msg = "estimate='posterior' needs a model that was trained on hidden molecules: Config(hide='molecules')."
-            raise ValueError(msg)
-
-    def _torch_device(self) -> torch.device:
-        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            msg = f"device={name!r} is no device of PyTorch: use 'cpu' or 'cuda'."
-            raise ValueError(msg) from error
-        if device.type == "cuda" and not torch.cuda.is_available():
-            msg = f"device={name!r}, but PyTorch finds no GPU here: use device='cpu'."
-            raise ValueError(msg)
-        return device
-
-
-def _check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:
-    if graph.n_cells != counts.shape[0]:
-        msg = f"The graph has {graph.n_cells} cells, the counts have {counts.shape[0]}: make it from the same cells."
-        raise ValueError(msg)
-
-
-def new_array(n_cells: int, n_genes: int) -> NDArray[np.float32]:
-    """Empty result; if it is large, its size and the way out are said first."""
-    if (size := 4 * n_cells * n_genes / 1e9) > 2:
-        log.warning(
-            "The result is dense: %d cells x %d genes, %.1f GB. Less: `genes=[...]`, or `out=` a zarr array on disk.",
-            n_cells,
-            n_genes,
-            size,
-        )
-    return np.empty((n_cells, n_genes), dtype=np.float32)

@@ -8,13 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from gnnimpute._graph import NeighborGraph
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gnnimpute._graph import NeighborGraph
     from gnnimpute._nn import Autoencoder, GraphAttention
     from gnnimpute._rows import Rows
 
@@ -25,6 +26,36 @@ CHUNK = 2048
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
     """Slices that cover `n` cells in order."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device, or a GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch knows no such device or cannot reach it.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        msg = f"device={name!r} is no device of PyTorch: use 'cpu' or 'cuda'."
+        raise ValueError(msg) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        msg = f"device={name!r}, but PyTorch finds {torch.cuda.device_count()} GPUs here: use device='cpu'."
+        raise ValueError(msg)
+    return device
+
+
+def check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:
+    """Raise TypeError for what is no graph, ValueError for one of other cells."""
+    if not isinstance(graph, NeighborGraph):
+        msg = f"`graph` is a {type(graph).__name__}: make it with NeighborGraph.from_sparse or .from_embedding."
+        raise TypeError(msg)
+    if graph.n_cells != counts.shape[0]:
+        msg = f"The graph has {graph.n_cells} cells, the counts have {counts.shape[0]}: make it from the same cells."
+        raise ValueError(msg)
 
 
 @torch.inference_mode()

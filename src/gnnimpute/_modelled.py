@@ -38,6 +38,8 @@ class Modelled(NamedTuple):
     """Neighbours among the modelled cells."""
     blind: Callable[[sp.csr_matrix], NeighborGraph] | None
     """Makes the same graph from counts without those that validation holds out; `None` if the graph was given."""
+    source: dict[str, str]
+    """Names of what was used: layer, neighbors_key and use_rep; empty where there is none."""
 
 
 def modelled(
@@ -57,20 +59,26 @@ def modelled(
     if neighbors_key is not None and use_rep is not None:
         msg = f"neighbors_key={neighbors_key!r} and use_rep={use_rep!r}: give one of them, both say what the graph is."
         raise ValueError(msg)
+    if batch_key is not None and use_rep is None:
+        msg = f"batch_key={batch_key!r} needs use_rep, or belongs to gi.pp.prepare: the graph is there already."
+        raise ValueError(msg)
     if use_rep is not None:
         graph = _from_embedding(adata, cells, use_rep, batch_key=batch_key, n_neighbors=n_neighbors)
     else:
         if neighbors_key is None and _keys.NEIGHBORS not in adata.uns:
-            there = [key for key, value in adata.uns.items() if hasattr(value, "keys") and "distances_key" in value]
+            there = _graphs(adata)
             own = f"neighbors_key={there[0]!r}" if there else "neighbors_key= of your own graph, or use_rep="
-            msg = f"adata has no {_keys.NEIGHBORS!r}: call gi.pp.prepare(adata) first, or pass {own}."
+            msg = f"adata.uns has no {_keys.NEIGHBORS!r}: call gi.pp.prepare(adata) first, or pass {own}."
             raise KeyError(msg)
-        graph = _from_obsp(adata, cells, neighbors_key or _keys.NEIGHBORS)
-        if neighbors_key in (None, _keys.NEIGHBORS):
+        neighbors_key = neighbors_key or _keys.NEIGHBORS
+        graph = _from_obsp(adata, cells, neighbors_key)
+        if neighbors_key == _keys.NEIGHBORS:
             blind = _recipe(adata, cells)
     if blind is None:
         log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
-    return Modelled(counts, cells, genes, graph, blind)
+    layer = layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X")
+    source = {"layer": layer, "neighbors_key": neighbors_key or "", "use_rep": use_rep or ""}
+    return Modelled(counts, cells, genes, graph, blind, source)
 
 
 def _passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
@@ -90,20 +98,31 @@ def _from_embedding(
         msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
         raise KeyError(msg)
     batches = None if batch_key is None else batches_of(adata, batch_key)[cells]
-    return NeighborGraph.from_embedding(
-        np.asarray(adata.obsm[use_rep])[cells], n_neighbors=n_neighbors, batches=batches
-    )
+    points = np.asarray(adata.obsm[use_rep])[cells]
+    if (wrong := np.flatnonzero(~np.isfinite(points).all(1))).size:
+        msg = (
+            f"adata.obsm[{use_rep!r}] is not finite for {wrong.size} cells, first for "
+            f"{adata.obs_names[cells[wrong[0]]]!r}: leave them out, or take another embedding."
+        )
+        raise ValueError(msg)
+    return NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches)
+
+
+def _graphs(adata: AnnData) -> list[str]:
+    """Keys of `uns` that describe a graph as scanpy does."""
+    return [key for key, value in adata.uns.items() if hasattr(value, "keys") and "distances_key" in value]
 
 
 def _from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGraph:
     """Graph that scanpy, or any tool that follows it, made: its distances, or else its connectivities."""
-    about = adata.uns.get(key, {})
+    about = adata.uns[key] if key in _graphs(adata) else {}
     named = {kind: about.get(f"{kind}_key", f"{key}_{kind}") for kind in ("distances", "connectivities")}
     for kind, name in named.items():
         if name in adata.obsp:
             matrix = adata.obsp[name][cells][:, cells]
             return NeighborGraph.from_sparse(matrix, nearest="smallest" if kind == "distances" else "largest")
-    msg = f"adata.obsp has none of {sorted(named.values())} (neighbors_key={key!r}). {suggestion(key, adata.obsp)}"
+    names = " nor ".join(map(repr, sorted(named.values())))
+    msg = f"neighbors_key={key!r} names no graph: adata.obsp has neither {names}. {suggestion(key, _graphs(adata))}"
     raise KeyError(msg)
 
 

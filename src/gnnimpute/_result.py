@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute import _keys
 from gnnimpute._rows import totals
+from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from numpy.typing import NDArray
 
     from gnnimpute._config import Output
@@ -20,6 +23,27 @@ UNITS: dict[Output, str] = {
     "counts": "counts at the depth of each cell",
     "log1p": "log(1 + counts scaled to the median total of the modelled cells, {:g})",
 }
+
+
+def check_key(adata: AnnData, key: str) -> None:
+    """Raise ValueError if a result would replace anything but the result of an earlier call."""
+    earlier = adata.uns.get(key)
+    if hasattr(earlier, "keys") and {"estimate", "unit"} <= set(earlier.keys()):
+        return
+    fields = [("layers", key), ("obsm", key), ("obsm", f"{key}_genes"), ("obsp", _keys.attention(key)), ("uns", key)]
+    if taken := [f"adata.{slot}[{name!r}]" for slot, name in fields if name in getattr(adata, slot)]:
+        msg = f"key_added={key!r} would replace {', '.join(taken)}: choose another key_added, or delete it first."
+        raise ValueError(msg)
+
+
+def place(out: Any, n_cells: int, n_genes: int) -> Any:
+    """Where values go: `out`, which must have their shape, or a new array."""
+    if out is None:
+        return new_array(n_cells, n_genes)
+    if tuple(out.shape) != (n_cells, n_genes):
+        msg = f"`out` has shape {tuple(out.shape)}, but the result has {(n_cells, n_genes)}."
+        raise ValueError(msg)
+    return out
 
 
 class Surrounded:

@@ -89,6 +89,16 @@ def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
+def check_learnable(counts: sp.csr_matrix) -> None:
+    """Raise ValueError where there is nothing to learn from."""
+    if counts.shape[0] < 2:
+        msg = "There is only one cell: an imputer learns how cells differ, so it needs two at least."
+        raise ValueError(msg)
+    if not counts.nnz:
+        msg = f"All counts are zero, of {counts.shape[0]} cells x {counts.shape[1]} genes: nothing can be learnt."
+        raise ValueError(msg)
+
+
 def _tensor(matrix: sp.csr_matrix, device: torch.device | str) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")

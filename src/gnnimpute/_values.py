@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 
+from gnnimpute._config import Estimate, Output
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._infer import chunks
 from gnnimpute._rows import totals
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from gnnimpute._config import Config, Estimate, Output
+    from gnnimpute._config import Config
     from gnnimpute._nn import Autoencoder
     from gnnimpute._train import Split
+
+log = logging.getLogger(__name__)
 
 DECODE = 512
 """Cells decoded at a time: n_genes x 512 floats are held, not n_genes x n_cells."""
@@ -85,3 +89,26 @@ class Decoder:
     def _answers_detected(self) -> bool:
         """Squared error on hidden non-zeros alone gives their mean; the likelihoods are truncated and give the mean."""
         return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
+
+
+def check_choices(estimate: str, output: str, *, can_be_posterior: bool) -> None:
+    """Raise ValueError for an estimate or output that is none, or that the model cannot give."""
+    for name, value, choices in (("estimate", estimate, get_args(Estimate)), ("output", output, get_args(Output))):
+        if value not in choices:
+            msg = f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}."
+            raise ValueError(msg)
+    if estimate == "posterior" and not can_be_posterior:
+        msg = "estimate='posterior' needs a model that was trained on hidden molecules: Config(hide='molecules')."
+        raise ValueError(msg)
+
+
+def new_array(n_cells: int, n_genes: int) -> NDArray[np.float32]:
+    """Empty result; if it is large, its size and the way out are said first."""
+    if (size := 4 * n_cells * n_genes / 1e9) > 2:
+        log.warning(
+            "The result is dense: %d cells x %d genes, %.1f GB. Less: `genes=[...]`, or `out=` a zarr array on disk.",
+            n_cells,
+            n_genes,
+            size,
+        )
+    return np.empty((n_cells, n_genes), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import pandas as pd
 
 from gnnimpute import _keys
 from gnnimpute._config import Config
-from gnnimpute._genes import positions
-from gnnimpute._imputer import GNNImputer, new_array
+from gnnimpute._genes import align, positions, shared
+from gnnimpute._imputer import GNNImputer
 from gnnimpute._modelled import modelled
-from gnnimpute._result import UNITS, Surrounded, spread, spread_graph
+from gnnimpute._result import UNITS, Surrounded, check_key, place, spread, spread_graph
+from gnnimpute._values import check_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Estimate, Output
     from gnnimpute._modelled import Modelled
-
-log = logging.getLogger(__name__)
 
 
 def fit(
@@ -141,7 +139,7 @@ def impute(
     genes
         Impute only these genes, into ``obsm[f"{key_added}_genes"]``.
     out
-        Array of shape (n_obs, n_vars) to write to instead of ``layers[key_added]``, for example a zarr array.
+        Array of shape (n_obs, n_vars), or (n_obs, n_genes) with `genes`, to write to instead, for example a zarr array.
     layer
         Layer of the raw counts. By default ``layers["counts"]`` if there is one, else `X`.
     neighbors_key
@@ -171,7 +169,8 @@ def impute(
     KeyError
         If the layer, the graph, the embedding or a gene does not exist.
     ValueError
-        If the matrix does not hold counts, names of modelled genes stand twice, or `imputer` has none of the genes.
+        If the matrix does not hold counts, names of modelled genes stand twice, `imputer` has none of the genes, or
+        `key_added` would replace what is not a result of this function.
 
     Returns
     -------
@@ -180,14 +179,18 @@ def impute(
     `adata.layers[key_added]` : :class:`numpy.ndarray` (`float32`, n_obs x n_vars)
         Imputed values; neither with `genes` nor with `out`.
     `adata.obsm[f"{key_added}_genes"]` : :class:`pandas.DataFrame` (`float32`, n_obs x n_genes)
-        Imputed values of `genes`, if given.
+        Imputed values of `genes`, if given; not with `out`.
     `adata.obsm[key_added]` : :class:`numpy.ndarray` (`float32`, n_obs x n_latent)
         Latent representation; NaN for cells that are not modelled.
     `adata.obsp[f"{key_added}_attention"]` : :class:`scipy.sparse.csr_matrix` (`float32`, n_obs x n_obs)
         Weight that each cell's counts have in each other's latent; rows of modelled cells sum to 1.
     `adata.uns[key_added]` : :class:`dict`
-        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``.
+        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``, and
+        what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``n_cells``, ``n_genes``.
     """
+    check_key(adata, key_added)
+    columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
+    values = place(out, adata.n_obs, len(columns))
     chosen = modelled(
         adata,
         layer=layer,
@@ -197,45 +200,44 @@ def impute(
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
     )
+    training: dict[str, Any] = {}
     if imputer is None:
+        check_choices(estimate, output, can_be_posterior=config.hide == "molecules")
         names = adata.var_names[chosen.genes]
         imputer = _fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
+        seed = int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
+        training = {"seed": seed, "blind_validation": chosen.blind is not None}
+        about = imputer.summary()
     else:
-        chosen = chosen._replace(genes=np.flatnonzero(adata.var_names.isin(imputer.genes_)))
-        log.info("%d of the %d genes are those of the model", len(chosen.genes), adata.n_vars)
-    columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
-    values = new_array(adata.n_obs, len(columns)) if out is None else out
-    source = (chosen.counts[chosen.cells][:, chosen.genes], chosen.graph)
+        about = imputer.summary()  # an error if it is not fitted
+        chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_))
     names = adata.var_names[chosen.genes]
+    source = (align(chosen.counts[chosen.cells][:, chosen.genes], names, imputer.genes_), chosen.graph)
     imputer.transform(
         *source,
-        names=names,
         genes=adata.var_names[columns[np.isin(columns, chosen.genes)]],
         estimate=estimate,
         output=output,
         out=Surrounded(values, chosen, columns, output=output, target_total=imputer.target_total_),
     )
-    latent, attention = imputer.embed(*source, names=names), imputer.attention(*source, names=names)
+    latent, attention = imputer.embed(*source), imputer.attention(*source)
 
     # From here on nothing can go wrong: an error leaves `adata` as it was.
-    if genes is not None:
+    if out is None and genes is not None:
         adata.obsm[f"{key_added}_genes"] = pd.DataFrame(values, index=adata.obs_names, columns=list(genes))
     elif out is None:
         adata.layers[key_added] = values
     adata.obsm[key_added] = spread(latent, chosen.cells, adata.n_obs)
     adata.obsp[_keys.attention(key_added)] = spread_graph(attention, chosen.cells, adata.n_obs)
     adata.uns[key_added] = {
-        **imputer.summary(),
+        **about,
         "estimate": estimate,
         "output": output,
         "unit": UNITS[output].format(imputer.target_total_),
-        "layer": layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X"),
-        "neighbors_key": neighbors_key or ("" if use_rep else _keys.NEIGHBORS),
-        "use_rep": use_rep or "",
+        **chosen.source,
         "n_cells": len(chosen.cells),
         "n_genes": len(chosen.genes),
-        "blind_validation": chosen.blind is not None,
-        "seed": rng if isinstance(rng, int) else "a generator",
+        **training,
     }
 
 
