@@ -13,7 +13,8 @@ from gnnimpute import _train
 from gnnimpute._config import Config
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._loss import Hidden, hidden_loss
-from gnnimpute._train import Split, hide, train
+from gnnimpute._masking import Split, hide
+from gnnimpute._train import train
 
 SMALL = Config(n_hidden=8, n_latent=4, n_epochs=3, patience=3, batch_size=30)
 
@@ -29,7 +30,7 @@ def graph(counts):
 
 @pytest.fixture
 def split(counts):
-    return hide(counts, 0.1, SMALL, np.random.default_rng(1))
+    return hide(counts, 0.1, SMALL, rng=np.random.default_rng(1))
 
 
 def run(split, graph, config=SMALL, *, seed=0, **options):
@@ -84,6 +85,11 @@ def test_global_random_states_are_left_alone(split, graph):
     expected = run(split, graph)
     torch.manual_seed(6)
     assert_same(run(split, graph), expected)
+
+
+def test_gpus_that_are_not_used_are_not_seeded(split, graph, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("all GPUs were seeded"))
+    run(split, graph)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.3], ids=["slow", "too fast"])

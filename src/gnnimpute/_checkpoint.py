@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnnimpute._graph import NeighborGraph
-    from gnnimpute._train import Split, Training
+    from gnnimpute._masking import Split
+    from gnnimpute._train import Training
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
     for number, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
     tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available() and next(state.network.parameters()).is_cuda:
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    if (device := state.network.mean.device).type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     about = {
         "identity": identity,
         "epoch": state.epoch,
@@ -89,8 +90,8 @@ def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
     state.history = about["history"]
     state.rng.bit_generator.state = about["rng"]
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    if "random.cuda" in tensors and (device := state.network.mean.device).type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
     log.info("Going on from %s after epoch %d.", path, state.epoch)
 
 

@@ -13,8 +13,9 @@ from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
 from gnnimpute._genes import align, gene_names, positions
 from gnnimpute._infer import check_cells, device_named
+from gnnimpute._masking import hide
 from gnnimpute._rows import Rows, check_learnable
-from gnnimpute._train import hide, train
+from gnnimpute._train import train
 from gnnimpute._values import Decoder, check_choices, new_array
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class GNNImputer:
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
         names = gene_names(genes, matrix.shape[1])
         rng = np.random.default_rng(rng)
-        split = hide(matrix, self.config.validation_rate, self.config, rng)
+        split = hide(matrix, self.config.validation_rate, self.config, rng=rng)
         check_learnable(split.kept)
         made = graph(split.kept) if callable(graph) else graph
         check_cells(made, matrix)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from gnnimpute._config import Config
+
+
+class Split(NamedTuple):
+    """Counts that are kept and counts that are hidden, in the same shape."""
+
+    kept: sp.csr_matrix
+    held_out: sp.csr_matrix
+
+
+def hide(counts: sp.csr_matrix, rate: float, config: Config, *, rng: np.random.Generator) -> Split:
+    """Hide a share of the molecules or non-zeros, whichever the settings say."""
+    return Split(*(hide_molecules if config.hide == "molecules" else hide_nonzeros)(counts, rate, rng))
 
 
 def hide_molecules(counts: sp.csr_matrix, rate: float, rng: np.random.Generator) -> tuple[sp.csr_matrix, sp.csr_matrix]:

@@ -8,7 +8,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from gnnimpute import _checkpoint
 from gnnimpute._infer import chunks, embed
 from gnnimpute._loss import Hidden, hidden_loss
-from gnnimpute._masking import hide_molecules, hide_nonzeros
+from gnnimpute._masking import hide
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, totals
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Config
     from gnnimpute._graph import NeighborGraph
+    from gnnimpute._masking import Split
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +39,6 @@ ACTIVATIONS = 2**31
 machine."""
 VALIDATE_ON = 2048
 """Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
-
-
-class Split(NamedTuple):
-    """Counts of the training part and what validation hid, in the same shape."""
-
-    kept: sp.csr_matrix
-    held_out: sp.csr_matrix
-
-
-def hide(counts: sp.csr_matrix, rate: float, config: Config, rng: np.random.Generator) -> Split:
-    """Hide a share of the molecules or non-zeros, whichever the settings say."""
-    return Split(*(hide_molecules if config.hide == "molecules" else hide_nonzeros)(counts, rate, rng))
 
 
 @dataclass
@@ -169,7 +158,7 @@ def _n_batches(shape: tuple[int, int], config: Config) -> int:
 def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config) -> float:
     device = state.network.mean.device
     state.network.train()
-    split = hide(counts, config.hide_rate, config, state.rng)
+    split = hide(counts, config.hide_rate, config, rng=state.rng)
     rows = Rows(split.kept, float(state.network.target_total), device)
     order = state.rng.permutation(graph.n_cells)
     losses = []
@@ -224,8 +213,12 @@ def _validate(
 def _torch_randomness(rng: np.random.Generator, device: torch.device | str) -> Iterator[None]:
     """Let PyTorch draw from `rng` inside, and leave its global generators as they were."""
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    seed = int(rng.integers(2**31))
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(int(rng.integers(2**31)))
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reach GPUs that are not put back
+        for gpu in cuda:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnnimpute._config import Config
+    from gnnimpute._masking import Split
     from gnnimpute._nn import Autoencoder
-    from gnnimpute._train import Split
 
 log = logging.getLogger(__name__)
 

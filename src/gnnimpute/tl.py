@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gnnimpute._config import Estimate, Output
     from gnnimpute._modelled import Modelled
 
+__all__ = ["fit", "impute"]
+
 
 def fit(
     adata: AnnData,
