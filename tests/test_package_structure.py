@@ -124,12 +124,20 @@ def parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
 
 
 def documented(function: Callable[..., object], docstring: str) -> set[str]:
-    """Names in the Parameters section of a numpydoc docstring; settings are described beside each of them."""
+    """Parameters that a docstring describes: in their section, in a sentence, or with a method it points to."""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
     lines = section.group(1).splitlines() if section else []
     names = {name.strip(" *") for line in lines if line[:1].strip() for name in line.split(",")}
+    names |= set(re.findall(r"(?<!`)`(\w+)`(?!`)", docstring))
+    if same := re.search(r"parameters as for :meth:`(\w+)`", docstring):
+        owner = getattr(gnnimpute, function.__qualname__.split(".")[0])
+        names |= documented(function, inspect.getdoc(getattr(owner, same.group(1))) or "")
     if is_dataclass(function):
-        names |= {f.name for f in fields(function) if f.metadata.get("about")}
+        text = "".join(inspect.getsource(cls) for cls in inspect.getmro(function) if is_ours(cls))
+        below = re.findall(r'^    (\w+): .*\n    """', text, re.MULTILINE)
+        names |= {f.name for f in fields(function) if f.metadata.get("about") or f.name in below}
+    if inspect.isclass(function) and issubclass(function, tuple):
+        names |= set(function._fields)  # a result: its fields are named, not called
     return names
 
 
