@@ -89,7 +89,7 @@ def train(
     """
     with _torch_randomness(rng, device):
         state = _start(split.kept, config, rng, device)
-        identity = _checkpoint.identity(split, graph, config)
+        identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
         watched = np.sort(np.random.default_rng(0).permutation(graph.n_cells)[:VALIDATE_ON])
