@@ -76,7 +76,7 @@ def test_loss_is_the_dense_one(counts: sp.csr_matrix, rng: np.random.Generator, 
     dense = torch.from_numpy(hidden.toarray()).double()
     inputs = [decoded, network.log_dispersion] if loss == "negative_binomial" else [decoded]
 
-    ours = hidden_loss(network, decoded, Hidden.of(hidden, kept, config), config)
+    ours = hidden_loss(network, decoded, Hidden.of(hidden, kept, config), config=config)
     expected = dense_loss(network, decoded, dense, torch.from_numpy(kept.toarray()).double(), config)
     for one, other in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9)
@@ -97,7 +97,7 @@ def test_hidden_counts_that_are_not_zero_have_probability_one_in_all(loss: str) 
     total = 0.0
     for y in range(1, 400):
         hidden = Hidden(torch.zeros(1).long(), torch.zeros(1).long(), torch.tensor([float(y)]), torch.tensor([6.0]))
-        minus_log = hidden_loss(network, decoded, hidden, config)
+        minus_log = hidden_loss(network, decoded, hidden, config=config)
         constant = torch.lgamma(torch.tensor(y + 1.0, dtype=torch.float64)) if loss == "poisson" else 0
         total += float(torch.exp(-minus_log - constant).detach())
     assert total == pytest.approx(1, abs=1e-5)
@@ -111,7 +111,8 @@ def test_truncated_loss_is_least_at_the_mean_of_all_counts_not_of_those_detected
     hidden = Hidden.of(counts, sp.csr_matrix(counts.shape), config)._replace(exposure=torch.full((4000,), 4.0))
     shares = np.linspace(0.05, 0.3, 51)
     losses = [
-        float(hidden_loss(network, torch.tensor([[s, 1 - s]]).log().expand(4000, 2), hidden, config)) for s in shares
+        float(hidden_loss(network, torch.tensor([[s, 1 - s]]).log().expand(4000, 2), hidden, config=config))
+        for s in shares
     ]
     assert shares[np.argmin(losses)] == pytest.approx(0.125, abs=0.02)
 
@@ -132,9 +133,9 @@ def test_loss_does_not_depend_on_how_many_cells_there_are(
     config = a_config(loss, hide)
     network, decoded = a_network(config), a_decoding(rng)
     kept, hidden = split(counts, hide)
-    once = hidden_loss(network, decoded, Hidden.of(hidden, kept, config), config)
+    once = hidden_loss(network, decoded, Hidden.of(hidden, kept, config), config=config)
     twice = Hidden.of(sp.vstack([hidden, hidden]).tocsr(), sp.vstack([kept, kept]).tocsr(), config)
-    torch.testing.assert_close(hidden_loss(network, torch.cat([decoded, decoded]), twice, config), once)
+    torch.testing.assert_close(hidden_loss(network, torch.cat([decoded, decoded]), twice, config=config), once)
 
 
 @likelihoods
@@ -147,7 +148,7 @@ def test_shares_are_what_counts(counts: sp.csr_matrix, rng: np.random.Generator,
     target = Hidden.of(hidden, kept, config)
     shifted = decoded + torch.from_numpy(rng.normal(size=(N_CELLS, 1)))
     torch.testing.assert_close(
-        hidden_loss(network, shifted, target, config), hidden_loss(network, decoded, target, config)
+        hidden_loss(network, shifted, target, config=config), hidden_loss(network, decoded, target, config=config)
     )
 
 
@@ -155,7 +156,7 @@ def test_poisson_is_in_units_of_molecules() -> None:
     """Two genes of which half each: a nat per molecule is what not knowing the gene costs, beside log exposure."""
     config = a_config("poisson", "molecules")
     hidden = sp.csr_matrix(np.full((3, 2), 5, np.float32))
-    loss = hidden_loss(a_network(config, 2), torch.zeros(3, 2), Hidden.of(hidden, hidden, config), config)
+    loss = hidden_loss(a_network(config, 2), torch.zeros(3, 2), Hidden.of(hidden, hidden, config), config=config)
     assert float(loss) == pytest.approx(1 - np.log(10 / 2))
 
 
@@ -169,15 +170,15 @@ def test_squared_error_is_in_units_of_normalized_counts(counts: sp.csr_matrix, h
     truth = network.target_total * torch.from_numpy(hidden.toarray()) / target.exposure[:, None]
     deeper = Hidden.of(hidden * 3, kept * 3, config)
     for this in (target, deeper):
-        assert float(hidden_loss(network, truth, this, config)) == pytest.approx(0, abs=1e-5)
-        assert float(hidden_loss(network, truth + 2, this, config)) == pytest.approx(4, rel=1e-5)
+        assert float(hidden_loss(network, truth, this, config=config)) == pytest.approx(0, abs=1e-5)
+        assert float(hidden_loss(network, truth + 2, this, config=config)) == pytest.approx(4, rel=1e-5)
 
 
 def gradient_of(config: Config, decoded: Tensor, hidden: np.ndarray, kept: np.ndarray) -> tuple[Tensor, Tensor]:
     network = a_network(config, decoded.shape[1]).float()
     target = Hidden.of(sp.csr_matrix(hidden), sp.csr_matrix(kept), config)
     decoded = decoded.clone().requires_grad_()
-    loss = hidden_loss(network, decoded, target, config)
+    loss = hidden_loss(network, decoded, target, config=config)
     loss.backward()  # type: ignore[no-untyped-call]
     assert decoded.grad is not None
     if config.loss == "negative_binomial":

@@ -265,7 +265,7 @@ def test_gradients_of_blocks_sum_to_that_of_the_full_batch(
 
     def gradient(seeds: np.ndarray, latent: Tensor) -> list[Tensor]:
         target = Hidden.of(hidden[seeds], counts[seeds], config)
-        total = hidden_loss(network, network.decode(latent), target, config) * target.exposure.sum()
+        total = hidden_loss(network, network.decode(latent), target, config=config) * target.exposure.sum()
         return list(torch.autograd.grad(total, list(network.parameters())))
 
     full = gradient(np.arange(N_CELLS), encode_all(network, counts, graph))

@@ -65,7 +65,7 @@ def test_the_loss_falls_below_that_of_the_gene_means(split, graph):
     share = np.asarray(split.kept.sum(0)).ravel() + 0.5
     hidden = Hidden.of(split.held_out, split.kept, config)
     gene_means = torch.tensor(np.log(share / share.sum()), dtype=torch.float32).expand(split.kept.shape)
-    assert trained.best_loss < float(hidden_loss(trained.network, gene_means, hidden, config)) - 0.05
+    assert trained.best_loss < float(hidden_loss(trained.network, gene_means, hidden, config=config)) - 0.05
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(split, graph):

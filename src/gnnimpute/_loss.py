@@ -53,7 +53,7 @@ class Hidden(NamedTuple):
         )
 
 
-def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:
+def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
     r"""Loss of the decoded cells on what was hidden of them.
 
     Hidden *molecules* are thinned counts of every entry, zeros too: the loss runs over all n_cells x n_genes. Hidden
