@@ -146,7 +146,7 @@ def described(function: Callable[..., Any]) -> dict[str, str]:
     """Text of each parameter in a numpydoc docstring, on one line."""
     section = re.search(r"^Parameters\n-+\n(.*?)\n\n", inspect.getdoc(function) or "", re.DOTALL | re.MULTILINE)
     texts: dict[str, str] = {}
-    for block in re.split(r"\n(?=\S)", section.group(1) if section else ""):
+    for block in re.split(r"\n(?=\S)", section.group(1)) if section else []:
         names, _, text = block.partition("\n")
         plain = " ".join(text.split()).replace("`", "")
         texts |= dict.fromkeys((name.strip() for name in names.split(",")), plain)

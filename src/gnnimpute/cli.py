@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gnnimpute._imputer import GNNImputer
 
 PATH = click.Path(path_type=Path)
+_log = logging.getLogger(__name__)
+
 SIMULATED: dict[str, Any] = {"n_genes": 2000, "lib_loc": 9, "dropout_type": "experiment", "dropout_mid": 1}
 """Defaults of ``simulate`` where they are not R's: few genes, of which counts are lost."""
 
@@ -205,8 +208,8 @@ def _checked(options: dict[str, Any], *, overwrite: bool) -> Config:
 
 def _prepare(adata: AnnData, options: dict[str, Any]) -> str | None:
     """Quality control and graph; gives the layer to impute."""
-    if options["key_added"] in adata.layers:
-        click.echo(f"layers[{options['key_added']!r}] of an earlier run is replaced in the result.", err=True)
+    if options["key_added"] in adata.uns:
+        _log.warning("The result %r of an earlier run is replaced in the new file.", options["key_added"])
     layer: str | None = options["layer"] if _keys.COUNTS in adata.layers else None
     names = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total", "n_neighbors", "batch_key")
     taken = {name: options[name] for name in (*names, "layer", "filter", "allow_non_counts")}

@@ -24,7 +24,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 
 
 def loss(adata: AnnData, *, key: str = _keys.ADDED, ax: Axes | None = None) -> Axes:
-    """Training and validation loss of each epoch; the epoch whose weights are used is marked.
+    """Training and validation loss of each epoch, each on an axis of its own; the epoch that is used is marked.
 
     Parameters
     ----------
@@ -48,11 +48,16 @@ def loss(adata: AnnData, *, key: str = _keys.ADDED, ax: Axes | None = None) -> A
     ax = _axes(ax)
     history, best = about["loss"], int(about["best_epoch"])
     epochs = 1 + np.arange(len(history["validation"]))
-    ax.plot(epochs, history["training"], color=GREY, linestyle="--", marker=_few(epochs), label="training")
-    ax.plot(epochs, history["validation"], color=BLUE, marker=_few(epochs), label="validation (held-out)")
-    ax.plot(epochs[best], history["validation"][best], "o", color=ORANGE, label=f"best: epoch {best + 1}")
-    ax.set(xlabel="epoch", ylabel=f"{str(about['params']['loss']).replace('_', ' ')} loss", title="Training")
-    ax.legend(frameon=False)
+    loss_name = f"{str(about['params']['loss']).replace('_', ' ')} loss"
+    lines = ax.plot(epochs, history["validation"], color=BLUE, marker=_few(epochs), label="validation (held-out)")
+    lines += ax.plot(epochs[best], history["validation"][best], "o", color=ORANGE, label=f"best: epoch {best + 1}")
+    right = ax.twinx()  # training hides another share, so its loss has a scale of its own
+    lines += right.plot(
+        epochs, history["training"], color=GREY, linestyle="--", marker=_few(epochs), label="training (right axis)"
+    )
+    ax.set(xlabel="epoch", ylabel=f"validation: {loss_name}", title="Training")
+    right.set_ylabel(f"training: {loss_name}", color=GREY)
+    ax.legend(handles=lines, frameon=False, loc="upper right")
     return ax
 
 
@@ -157,7 +162,7 @@ def held_out(errors: Mapping[str, float], *, unit: str, title: str, ax: Axes | N
     ax.set_yticks(np.arange(len(names)), names)
     ax.set_xlim(values.min() - 0.15 * room, values.max() + 0.15 * room)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set(xlabel=f"{unit} (lower is better)", title=title)
+    ax.set(xlabel=f"{unit}\n(lower is better)", title=title)
     return ax
 
 

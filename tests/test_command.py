@@ -1,0 +1,97 @@
+"""Help in sections, messages, errors and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import warnings
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gnnimpute._command import BUG, INTERRUPTED, MISUSE, Command, Option, explain
+
+
+def failing(error: BaseException) -> Command:
+    def fail(**_: bool) -> None:
+        raise error
+
+    return Command("fail", callback=fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("the count is wrong"), MISUSE, "Error: the count is wrong\n"),
+        (KeyError("adata.layers has no 'x'."), MISUSE, "Error: adata.layers has no 'x'.\n"),
+        (KeyError("x"), MISUSE, "Error: KeyError: x. --debug shows where.\n"),
+        (TypeError("no number there"), MISUSE, "Error: no number there\n"),
+        (FileNotFoundError("there is no a"), MISUSE, "Error: there is no a\n"),
+        (FileExistsError("a exists"), MISUSE, "Error: a exists\n"),
+        (PermissionError("not allowed"), MISUSE, "Error: not allowed\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), MISUSE, "No space left"),
+        (MemoryError(), MISUSE, "not enough memory"),
+        (FloatingPointError("The loss became nan"), MISUSE, "Error: The loss became nan\n"),
+        (ValueError(), MISUSE, "ValueError"),
+        (RuntimeError("shapes differ"), BUG, "RuntimeError: shapes differ. This is a bug in gnnimpute"),
+        (AssertionError(), BUG, "--debug"),
+        (KeyboardInterrupt(), INTERRUPTED, "Interrupted"),
+        (click.UsageError("no such thing"), 2, "no such thing"),
+    ],
+)
+def test_errors_end_with_a_line_and_a_code(error: BaseException, code: int, said: str) -> None:
+    done = CliRunner().invoke(failing(error), [])
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("error", "code"), [(ValueError("the count is wrong"), MISUSE), (RuntimeError("odd"), BUG)])
+def test_debug_shows_where(error: Exception, code: int) -> None:
+    done = CliRunner().invoke(failing(error), ["--debug"])
+    assert done.exit_code == code
+    assert "Traceback" in done.stderr
+    assert "test_command.py" in done.stderr
+    assert f"Error: {explain(error)[0]}" in done.stderr
+
+
+def test_running_out_of_gpu_memory_is_no_bug() -> None:
+    error = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
+    message, code = explain(error)
+    assert code == MISUSE
+    assert "--batch-size" in message
+
+
+@pytest.mark.parametrize(("args", "shown"), [([], ["told", "Warning: beware"]), (["--quiet"], ["Warning: beware"])])
+def test_log_is_shown_while_the_command_runs_only(args: list[str], shown: list[str]) -> None:
+    logger = logging.getLogger("gnnimpute")
+    before = (list(logger.handlers), logger.level)
+
+    def talk(**_: bool) -> None:
+        logging.getLogger("gnnimpute.pp").info("told")
+        logging.getLogger("gnnimpute.pp").warning("beware")
+        logging.getLogger("somebody").warning("not ours")
+        warnings.warn("clutter of a library", FutureWarning, stacklevel=1)
+
+    done = CliRunner().invoke(Command("talk", callback=talk), args)
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == shown
+    assert (list(logger.handlers), logger.level) == before
+
+
+def test_log_is_put_back_after_an_error() -> None:
+    logger = logging.getLogger("gnnimpute")
+    before = (list(logger.handlers), logger.level)
+    CliRunner().invoke(failing(ValueError("the count is wrong")), [])
+    assert (list(logger.handlers), logger.level) == before
+
+
+def test_help_is_in_sections_in_the_order_of_the_options() -> None:
+    options = [Option(["--b"], section="First"), Option(["--a"], section="Second"), Option(["--c"], section="First")]
+    command = Command("x", params=options, epilog="Examples:\n  x --a 1\n  x --b 2")
+    help_text = CliRunner().invoke(command, ["--help"]).output
+    places = [help_text.index(part) for part in ("First:", "--b", "--c", "Second:", "--a", "Messages:", "--debug")]
+    assert places == sorted(places)
+    assert help_text.endswith("Examples:\n  x --a 1\n  x --b 2\n")
