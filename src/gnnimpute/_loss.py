@@ -36,6 +36,7 @@ class Hidden(NamedTuple):
         hidden: sp.csr_matrix,
         kept: sp.csr_matrix,
         config: Config,
+        *,
         device: torch.device | str = "cpu",
     ) -> Hidden:
         """Prepare the hidden part of some cells as a target.

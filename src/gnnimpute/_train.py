@@ -167,7 +167,7 @@ def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config:
         block = graph.block(seeds)
         first, second = (torch.from_numpy(b).to(device) for b in (block.first, block.second))
         decoded = state.network.decode(state.network.encode(rows.gather(block.cells), first, second))
-        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, device)
+        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, device=device)
         loss = hidden_loss(state.network, decoded, hidden, config=config)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -198,7 +198,7 @@ def _validate(
     latent = embed(state.average, rows, graph)[torch.from_numpy(cells).to(device)]
     loss, weight = 0.0, 0.0
     for c in chunks(len(cells), 512):
-        hidden = Hidden.of(split.held_out[cells[c]], split.kept[cells[c]], config, device)
+        hidden = Hidden.of(split.held_out[cells[c]], split.kept[cells[c]], config, device=device)
         here = max(float(hidden.molecules.sum()), 1.0) if config.loss != "squared_error" else float(len(hidden.rows))
         loss += here * float(hidden_loss(state.average, state.average.decode(latent[c]), hidden, config=config))
         weight += here
