@@ -44,6 +44,8 @@ def loss(adata: AnnData, *, key: str = _keys.ADDED, ax: Axes | None = None) -> A
     KeyError
         If there is no such imputation.
     """
+    from matplotlib.ticker import MaxNLocator
+
     about = _about(adata, key)
     ax = _axes(ax)
     history, best = about["loss"], int(about["best_epoch"])
@@ -55,6 +57,7 @@ def loss(adata: AnnData, *, key: str = _keys.ADDED, ax: Axes | None = None) -> A
     lines += right.plot(
         epochs, history["training"], color=GREY, linestyle="--", marker=_few(epochs), label="training (right axis)"
     )
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", ylabel=f"validation: {loss_name}", title="Training")
     right.set_ylabel(f"training: {loss_name}", color=GREY)
     ax.legend(handles=lines, frameon=False, loc="upper right")
