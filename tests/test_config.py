@@ -138,19 +138,21 @@ def test_settings_come_back_from_json(config: Config) -> None:
     assert list(config.to_dict()) == [field.name for field in fields(Config)]
 
 
-def test_settings_that_are_left_out_have_their_default() -> None:
-    assert Config.from_dict({"n_heads": 8}) == Config(n_heads=8)
-    assert Config.from_dict({}) == Config()
+def test_missing_settings_are_named() -> None:
+    stored = Config().to_dict()
+    del stored["temperature"], stored["n_heads"]
+    with pytest.raises(ValueError, match=r"Settings \['n_heads', 'temperature'\] are missing.*another version"):
+        Config.from_dict(stored)
 
 
 def test_unknown_settings_are_named() -> None:
     with pytest.raises(ValueError, match=r"Unknown settings \['a_head', 'heads'\].*another version"):
-        Config.from_dict({"heads": 3, "n_heads": 3, "a_head": 1})
+        Config.from_dict(Config().to_dict() | {"heads": 3, "a_head": 1})
 
 
 def test_stored_settings_are_checked_too() -> None:
     with pytest.raises(ValueError, match=r"Config\(n_heads=0\)"):
-        Config.from_dict({"n_heads": 0})
+        Config.from_dict(Config().to_dict() | {"n_heads": 0})
 
 
 @pytest.mark.parametrize("field", fields(Config), ids=lambda field: field.name)

@@ -73,7 +73,13 @@ class Config:
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
-        """The network and training of the paper, to the parameter: 26.75 M at 13,003 genes."""
+        """The network and training of the paper, to the parameter: 26.75 M at 13,003 genes.
+
+        Parameters
+        ----------
+        **changes
+            Settings that are to differ from the paper's.
+        """
         settings: dict[str, Any] = {
             "n_hidden": 512,
             "n_latent": 50,
@@ -96,7 +102,17 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Config from what :meth:`to_dict` gave, naming settings that this version does not know."""
+        """Config from what :meth:`to_dict` gave.
+
+        Parameters
+        ----------
+        settings
+            Every setting. One that is missing, or that this version does not know, is a ValueError: a model must not
+            change with the version that reads it.
+        """
+        if missing := sorted({f.name for f in fields(cls)} - settings.keys()):
+            msg = f"Settings {missing} are missing: they come from another version of gnnimpute."
+            raise ValueError(msg)
         if unknown := sorted(settings.keys() - {f.name for f in fields(cls)}):
             msg = f"Unknown settings {unknown}: they come from another version of gnnimpute."
             raise ValueError(msg)

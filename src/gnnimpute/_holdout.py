@@ -152,6 +152,7 @@ class LabelledHoldOut:
     rate: float
     """Share of every gene's non-zeros that is masked."""
     kind: Literal["nonzeros"] = "nonzeros"
+    """What is hidden."""
 
     @classmethod
     def mask(

@@ -95,18 +95,10 @@ class GNNImputer:
         check_learnable(split.kept)
         made = graph(split.kept) if callable(graph) else graph
         check_cells(made, matrix)
-        trained = train(
-            split,
-            made,
-            self.config,
-            rng=rng,
-            device=device_named(self.device),
-            progress=progress,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-        )
+        device, path = device_named(self.device), None if checkpoint is None else Path(checkpoint)
+        trained = train(split, made, self.config, rng=rng, device=device, progress=progress, checkpoint=path)
         self.genes_, self.network_ = names, trained.network
-        self.history_ = trained.history
-        self.best_epoch_ = trained.best_epoch
+        self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.dispersion_ = None
         if self.config.hide == "molecules":
             decoder = Decoder(self.network_, self.config, None)
@@ -195,14 +187,28 @@ class GNNImputer:
         return _infer.attention(self.network_, self._rows(matrix), graph)
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code)."""
+        """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code).
+
+        Parameters
+        ----------
+        path
+            File to write. It is there whole or not at all.
+        """
         self._check_fitted()
         learnt = (self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_)
         _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> Self:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path
+            File to read.
+        device
+            Where to compute, as PyTorch names it; by default a GPU if there is one.
+        """
         model = _checkpoint.load_model(Path(path))
         imputer = cls(model.config, device=device)
         imputer.genes_, imputer.history_, imputer.best_epoch_ = model.genes, model.history, model.best_epoch
