@@ -80,3 +80,10 @@ def test_a_folder_is_never_overwritten(fitted, tmp_path):
     (tmp_path / "models").mkdir()
     with pytest.raises(IsADirectoryError, match="name a file in it"):
         fitted.save(tmp_path / "models")
+
+
+def test_others_may_read_a_saved_model_where_the_umask_lets_them(fitted, tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    fitted.save(tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode == plain.stat().st_mode

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from gnnimpute._atomic import check_place, replacing
 from gnnimpute._config import Config
@@ -143,8 +143,9 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str,
     """Write tensors and a JSON description to one file, whole or not at all."""
     with replacing(path) as beside:
         # Contiguous copies: safetensors refuses tensors that share memory.
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside,
-                  metadata={"gnnimpute": json.dumps(about)})  # fmt: skip
+        own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        # Written by us: `save_file` gives the file to its owner alone, whatever the umask says.
+        beside.write_bytes(to_bytes(own, metadata={"gnnimpute": json.dumps(about)}))
 
 
 def read_tensors(path: Path, *, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
