@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
 ARGS ?=
+# Threads that wait by spinning cost minutes where the cores are shared.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python

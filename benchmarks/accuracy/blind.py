@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--config", type=json.loads, default={}, help='settings to change, as JSON: {"n_heads": 3}')
     parser.add_argument("--out", type=Path, help="CSV to write; must not exist")
     args = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is imported: as the command line does
     if args.out and args.out.exists():
         parser.error(f"{args.out} exists: name another file")
 
