@@ -92,14 +92,26 @@ def test_gpus_that_are_not_used_are_not_seeded(split, graph, monkeypatch):
     run(split, graph)
 
 
+def test_training_ends_when_the_loss_hardly_falls(split, graph):
+    config = settings(n_epochs=40, patience=2, tolerance=0.01, learning_rate=0.01)
+    losses = run(split, graph, config).history["validation"]
+    assert (
+        3 <= len(losses) < len(run(split, graph, settings(**config.to_dict() | {"tolerance": 0})).history["validation"])
+    )
+    assert min(losses[:-2]) - min(losses) <= 0.01 * min(losses[:-2])
+    assert all(min(losses[:n]) - min(losses[: n + 2]) > 0.01 * min(losses[:n]) for n in range(1, len(losses) - 2))
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.3], ids=["slow", "too fast"])
 def test_the_weights_are_those_of_the_best_epoch(split, graph, rate):
-    trained = run(split, graph, settings(n_epochs=40, patience=3, learning_rate=rate, averaging=0))
+    trained = run(split, graph, settings(n_epochs=40, patience=3, tolerance=0, learning_rate=rate, averaging=0))
     validation = trained.history["validation"]
     assert trained.best_epoch == np.argmin(validation)
     assert trained.best_loss == min(validation)
     assert len(validation) == min(40, trained.best_epoch + 1 + 3)
-    until_then = run(split, graph, settings(n_epochs=trained.best_epoch + 1, learning_rate=rate, averaging=0))
+    until_then = run(
+        split, graph, settings(n_epochs=trained.best_epoch + 1, tolerance=0, learning_rate=rate, averaging=0)
+    )
     for name, value in weights(until_then).items():
         np.testing.assert_array_equal(value, weights(trained)[name], err_msg=name)
     assert not trained.network.training

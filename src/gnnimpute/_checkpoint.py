@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def identity(split: Split, graph: NeighborGraph, config: Config) -> dict[str, Any]:
     """What must be equal for a run to go on; more epochs or patience are welcome."""
-    settings = {k: v for k, v in config.to_dict().items() if k not in {"n_epochs", "patience"}}
+    settings = {k: v for k, v in config.to_dict().items() if k not in {"n_epochs", "patience", "tolerance"}}
     parts = [part for counts in split for part in (counts.data, counts.indices, counts.indptr)]
     return {
         "number of cells and genes": list(split.kept.shape),

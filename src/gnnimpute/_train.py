@@ -96,7 +96,7 @@ def train(
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=None if progress is None else not progress)  # fmt: skip
         with _interruptible() as interrupted, bar:
-            while state.epoch < config.n_epochs and state.epoch - state.best_epoch <= config.patience:
+            while state.epoch < config.n_epochs and _is_falling(state.history["validation"], config):
                 loss = _epoch(state, split.kept, graph, config)
                 _validate(state, split, graph, config, watched)
                 state.history["training"].append(loss)
@@ -111,6 +111,11 @@ def train(
     state.network.load_state_dict(state.best)
     state.network.eval()
     return state
+
+
+def _is_falling(losses: list[float], config: Config) -> bool:
+    before = losses[: -config.patience]
+    return not before or min(before) - min(losses) > config.tolerance * abs(min(before))
 
 
 def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device: torch.device | str) -> Training:
