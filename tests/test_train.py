@@ -181,7 +181,10 @@ def interrupt(monkeypatch):
 
         monkeypatch.setattr(NeighborGraph, "block", pressed)
 
-    return at
+    # A shell starts what runs in the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield at
+    signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_stops_after_the_epoch_and_keeps_the_best_weights(split, graph, interrupt, caplog):
