@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "common"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
 from peer_adapter import Answer, command, run, totals
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import Any
 
 PEERS = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = PEERS / ".environments"
+BLOCK = re.compile(r"^# /// script\n((?:#(?: .*)?\n)+?)# ///$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Peer:
 def read(path: Path) -> Peer:
     """Read one adapter's block."""
     text = path.read_text(encoding="utf-8")
-    block = re.search(r"^# /// script\n((?:#(?: .*)?\n)+?)# ///$", text, re.MULTILINE)
+    block = BLOCK.search(text)
     if block is None:
         msg = f"{path} has no block `# /// script` ... `# ///`: README.md beside it says what an adapter declares."
         raise ValueError(msg)
@@ -72,4 +73,4 @@ def read(path: Path) -> Peer:
 def find() -> dict[str, Peer]:
     """All adapters of this folder, by name."""
     paths = sorted([*PEERS.glob("*.py"), *PEERS.glob("*.R")], key=lambda path: path.stem)
-    return {path.stem: read(path) for path in paths if "\n# /// script\n" in path.read_text(encoding="utf-8")}
+    return {path.stem: read(path) for path in paths if BLOCK.search(path.read_text(encoding="utf-8"))}

@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,12 @@ def run(
 
 
 def versions(peer: Peer) -> dict[str, str]:
-    """Installed version of each package that the adapter asks for; ends the process where one is absent."""
+    """Installed version of each package that the adapter asks for; ends the process where something is absent."""
     found = {}
+    for file, origin in peer.sources.items():
+        if find_spec(Path(file).stem) is None:
+            where = f"Get {origin}, then install it from the folder that holds {file} with:"
+            absent(peer, f"{peer.name}: {file} is not installed for {sys.executable}. {where}")
     for name in peer.requirements:
         try:
             found[name] = version(name)
