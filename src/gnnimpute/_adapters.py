@@ -1,0 +1,102 @@
+"""Which methods there are: those of the package, and a folder of scripts that say in their head how to run others."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from gnnimpute._methods import NAMES, OURS
+from gnnimpute._names import suggestion
+from gnnimpute._peers import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+# Inline script metadata, as PEP 723 defines it.
+_BLOCK = re.compile(r"^# /// script[ \t]*\n((?:#(?:| .*)\n)+?)# ///[ \t]*$", re.MULTILINE)
+
+
+def built_in(*, epochs: int | None = None) -> list[Method]:
+    """Methods of the package; `epochs` are the most that our networks train."""
+    given = () if epochs is None else ("--epochs", str(epochs))
+    return [Method(name, given if name in OURS else ()) for name in NAMES]
+
+
+def peers(folder: Path) -> list[Method]:
+    """Methods of the scripts in a folder; one without ``[tool.gnnimpute.methods]`` in its head is none of them.
+
+    Raises
+    ------
+    ValueError
+        If the head of a script cannot be read, or two scripts give one name.
+    FileNotFoundError
+        If there is no such folder, or no script in it.
+    """
+    if not folder.is_dir():
+        msg = f"There is no folder {folder} of adapters: clone the repository, and name its benchmarks/peers."
+        raise FileNotFoundError(msg)
+    scripts = sorted(path for path in folder.iterdir() if path.suffix in {".py", ".R"})
+    methods = [method for script in scripts for method in _methods_of(script)]
+    if not methods:
+        msg = f"{folder} has no adapter: a script (.py, .R) with [tool.gnnimpute.methods] in its inline metadata."
+        raise FileNotFoundError(msg)
+    check_names([*built_in(), *methods])
+    return methods
+
+
+def chosen(methods: Sequence[Method], names: Iterable[str] | None) -> list[Method]:
+    """Methods by their names, whatever the case; by default all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    """
+    if names is None:
+        return list(methods)
+    by_name = {method.name.lower(): method for method in methods}
+    wanted = list(dict.fromkeys(name.strip().lower() for name in names))
+    if unknown := [name for name in wanted if name not in by_name]:
+        known = [method.name for method in methods]
+        msg = f"There is no method {unknown[0]!r}. {suggestion(unknown[0], known)} `--list` shows all."
+        raise ValueError(msg)
+    return [by_name[name] for name in wanted]
+
+
+def check_names(methods: Sequence[Method]) -> None:
+    """Raise ValueError if a name stands twice."""
+    seen: dict[str, Method] = {}
+    for method in methods:
+        if (other := seen.setdefault(method.name.lower(), method)) is not method:
+            homes = [str(one.adapter or "the package") for one in (other, method)]
+            msg = f"Two methods are called {method.name!r}, in {' and '.join(homes)}: rename one."
+            raise ValueError(msg)
+
+
+def metadata(script: Path) -> dict[str, Any]:
+    """Inline metadata of a script; empty if it has none."""
+    block = _BLOCK.search(script.read_text(encoding="utf-8"))
+    if block is None:
+        return {}
+    lines = block.group(1).splitlines(keepends=True)
+    try:
+        return tomllib.loads("".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
+    except tomllib.TOMLDecodeError as error:
+        msg = f"The inline metadata of {script} is not TOML: {error}."
+        raise ValueError(msg) from None
+
+
+def _methods_of(script: Path) -> list[Method]:
+    head = metadata(script)
+    own = head.get("tool", {}).get("gnnimpute", {})
+    in_r = script.suffix == ".R"
+    install = own.get("install") or ("" if in_r else f"python {script.parent / 'install.py'} {script.stem}")
+    packages = tuple(head.get("dependencies", ())) if in_r else ()
+    methods = own.get("methods", {})
+    for name, arguments in methods.items():
+        if not isinstance(arguments, list) or not all(isinstance(argument, str) for argument in arguments):
+            msg = f"{script}: the method {name!r} must have a list of texts, its arguments, not {arguments!r}."
+            raise ValueError(msg)
+    return [Method(name, tuple(arguments), script, packages, install) for name, arguments in methods.items()]

@@ -1,0 +1,127 @@
+"""Methods that come with the package, each a command: ``python -m gnnimpute._methods NAME IN OUT --seed S``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gnnimpute import _controls
+from gnnimpute._config import Config
+from gnnimpute._exchange import MEAN, About, fill_by_rows, write_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anndata import AnnData
+
+    from gnnimpute._config import Estimate
+    from gnnimpute._controls import Control
+    from gnnimpute._exchange import Fill
+
+GENE_MEAN = "gene mean"
+"""The control that figures measure others by."""
+PAPER = "gnnimpute, paper"
+PAPER_EPOCHS = 200
+"""Epochs of the paper's network where no number is given; the paper's own 3000 take hours without a GPU."""
+
+CONTROLS: dict[str, Callable[..., Control]] = {
+    "no imputation": _controls.no_imputation,
+    GENE_MEAN: _controls.gene_mean,
+    "mean of non-zeros": _controls.nonzero_mean,
+    "PCA": _controls.pca,
+    "neighbour mean": _controls.neighbor_mean,
+    "neighbour and gene mean": _controls.neighbor_and_gene_mean,
+    "neighbour mean of non-zeros": _controls.neighbor_nonzero_mean,
+}
+OURS = ("gnnimpute", "gnnimpute, no graph", PAPER)
+NAMES = (*OURS, *CONTROLS)
+
+
+class Made(NamedTuple):
+    """What a method made of counts."""
+
+    estimates: dict[str, Fill]
+    settings: dict[str, Any]
+    note: str = ""
+
+
+def impute(name: str, adata: AnnData, *, seed: int, epochs: int | None = None) -> Made:
+    """Run a method on raw counts in `X`; what takes memory is made when it is written.
+
+    Parameters
+    ----------
+    name
+        One of `NAMES`.
+    adata
+        Cells and genes that passed quality control.
+    seed
+        Seed of whatever is random.
+    epochs
+        Most epochs of our networks; by default those of `Config`, and of the paper's network `PAPER_EPOCHS`.
+    """
+    if name in CONTROLS:
+        control = CONTROLS[name](adata.X, seed)
+        return Made({MEAN: partial(fill_by_rows, control.rows)}, control.settings)
+    changes: dict[str, Any] = {} if epochs is None else {"n_epochs": epochs}
+    if name == PAPER:
+        config = Config.paper(**({"n_epochs": PAPER_EPOCHS} | changes))
+        note = f"at most {config.n_epochs} epochs; the paper: {Config.paper().n_epochs}"
+        return _ours(adata, config, ("mean", "detected"), seed)._replace(note=note)
+    config = Config(**changes)
+    if name == "gnnimpute":
+        return _ours(adata, config, ("mean", "posterior", "detected"), seed)
+    return _without_graph(adata, config, seed)
+
+
+def _ours(adata: AnnData, config: Config, estimates: Sequence[Estimate], seed: int) -> Made:
+    """Each estimate from one training, as a user gets it."""
+    import gnnimpute as gi
+
+    gi.pp.prepare(adata, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=seed)
+    imputer = gi.tl.fit(adata, config=config, rng=seed, progress=False)
+    taken: dict[str, Any] = {"imputer": imputer, "output": "counts", "rng": seed, "progress": False}
+    fills: dict[str, Fill] = {
+        estimate: partial(_fill, partial(gi.tl.impute, adata, estimate=estimate, **taken)) for estimate in estimates
+    }
+    return Made(fills, config.to_dict() | {"best_epoch": imputer.best_epoch_})
+
+
+def _without_graph(adata: AnnData, config: Config, seed: int) -> Made:
+    """Ablation: the same network, where each cell attends to itself alone."""
+    import gnnimpute as gi
+
+    alone = gi.NeighborGraph(np.arange(adata.n_obs)[:, None])
+    imputer = gi.GNNImputer(config).fit(adata.X, alone, rng=seed, progress=False)
+    write = partial(imputer.transform, adata.X, alone, output="counts")
+    return Made({MEAN: partial(_fill, write)}, config.to_dict() | {"best_epoch": imputer.best_epoch_})
+
+
+def _fill(write: Callable[..., object], array: Any) -> None:
+    write(out=array)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read counts, run one method, write its estimates."""
+    import anndata
+
+    parser = argparse.ArgumentParser(prog="python -m gnnimpute._methods", description=main.__doc__)
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of: {'; '.join(NAMES)}")
+    parser.add_argument("source", type=Path, metavar="IN.h5ad", help="raw counts in X, after quality control")
+    parser.add_argument("out", type=Path, metavar="OUT.h5ad", help="file to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="most epochs of our networks")
+    chosen = parser.parse_args(arguments)
+    adata = anndata.read_h5ad(chosen.source)
+    made = impute(chosen.name, adata, seed=chosen.seed, epochs=chosen.epochs)
+    about = About(version("gnnimpute"), json.dumps(made.settings | {"seed": chosen.seed}), made.note)
+    write_answer(chosen.out, adata, estimates=made.estimates, about=about)
+
+
+if __name__ == "__main__":
+    main()
