@@ -42,7 +42,7 @@ def run(command: list[str], *, environment: dict[str, str] | None = None) -> Non
 
 def install_python(peer: Peer, sources: Path | None, python: str) -> None:
     """Make or complete the environment of a Python adapter."""
-    files = {file: source_file(peer, file, sources) for file in peer.sources}
+    files = {file: source_file(peer, file, sources=sources) for file in peer.sources}
     home = ENVIRONMENTS / peer.name
     inside = home / "bin" / "python"
     if not inside.exists():
@@ -58,24 +58,24 @@ def install_python(peer: Peer, sources: Path | None, python: str) -> None:
         shutil.copyfile(path, Path(where.strip()) / file)
 
 
-def source_file(peer: Peer, file: str, sources: Path | None) -> Path:
+def source_file(peer: Peer, file: str, *, sources: Path | None) -> Path:
     """Path of a file that no package index has."""
     if sources is not None and (sources / file).is_file():
         return sources / file
     reason = "--sources is not given" if sources is None else f"there is none in {sources}"
-    msg = f"needs {file}, and {reason}. Get {peer.sources[file]}, then: {peer.install_line}"
+    msg = f"needs {file}, and {reason}: {peer.install_line}"
     raise NotInstalledError(msg)
 
 
 def install_r(peer: Peer, sources: Path | None) -> None:
     """Install the packages of an R adapter that lie in a folder of sources."""
     if sources is None:
-        msg = f"is an R script. {peer.install_line}"
+        msg = f"is an R script: {peer.install_line}"
         raise NotInstalledError(msg)
     described = {path.parent: path.read_text(encoding="utf-8") for path in sources.glob("*/DESCRIPTION")}
     found = {package_name(text): folder for folder, text in described.items()}
     if absent := [name for name in peer.dependencies if name not in found]:
-        msg = f"needs the sources of {', '.join(absent)} in a folder of {sources}. {peer.install_line}"
+        msg = f"needs the sources of {', '.join(absent)} in a folder of {sources}: {peer.install_line}"
         raise NotInstalledError(msg)
     R_LIBRARY.mkdir(parents=True, exist_ok=True)
     asks = {

@@ -8,8 +8,10 @@
 #   "scipy==1.11.4",
 # ]
 #
-# [tool.gnnimpute.sources]
-# "knn_smooth.py" = "github.com/yanailab/knn-smoothing, commit 87132e68a7a85f787743e5124eb5b4cb6e2ce48c (version 2.1)"
+# [tool.gnnimpute]
+# sources = ["knn_smooth.py"]  # of commit 87132e68a7a85f787743e5124eb5b4cb6e2ce48c, version 2.1
+# install = """git clone https://github.com/yanailab/knn-smoothing && \
+#   python benchmarks/peers/install.py knn_smoothing --sources knn-smoothing"""
 #
 # [tool.gnnimpute.methods]
 # "kNN-smoothing" = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ABSENT = 69
-THREADS = 2
+THREADS = min(2, int(os.environ.get("OMP_NUM_THREADS") or 2))
 
 # A script's folder comes first where modules are looked for: there `magic` would be our adapter, not the package.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != PEERS]
@@ -78,10 +78,9 @@ def run(
 def versions(peer: Peer) -> dict[str, str]:
     """Installed version of each package that the adapter asks for; ends the process where something is absent."""
     found = {}
-    for file, origin in peer.sources.items():
+    for file in peer.sources:
         if find_spec(Path(file).stem) is None:
-            where = f"Get {origin}, then install it from the folder that holds {file} with:"
-            absent(peer, f"{peer.name}: {file} is not installed for {sys.executable}. {where}")
+            absent(peer, f"{peer.name}: {file} is not installed for {sys.executable}. Install it with:")
     for name in peer.requirements:
         try:
             found[name] = version(name)

@@ -39,9 +39,9 @@ class Peer:
         return tuple(self.settings.get("without-dependencies", ()))
 
     @property
-    def sources(self) -> dict[str, str]:
-        """Files that no package index has, and the one line that says where they come from."""
-        return dict(self.settings.get("sources", {}))
+    def sources(self) -> tuple[str, ...]:
+        """Files that no package index has; `install.py --sources FOLDER` takes them from a checkout."""
+        return tuple(self.settings.get("sources", ()))
 
     @property
     def requirements(self) -> dict[str, str]:
@@ -52,10 +52,7 @@ class Peer:
     @property
     def install_line(self) -> str:
         """What a person without it should run."""
-        if self.language == "R":
-            return str(self.settings["install"])
-        extra = " --sources FOLDER" if self.sources else ""
-        return f"python benchmarks/peers/install.py {self.name}{extra}"
+        return str(self.settings.get("install", f"python benchmarks/peers/install.py {self.name}"))
 
 
 def read(path: Path) -> Peer:
