@@ -76,7 +76,7 @@ def small(attention: str, **changes: Any) -> Config:
 
 def gather(network: Autoencoder, counts: sp.csr_matrix, cells: np.ndarray | slice) -> SparseRows:
     x = Rows(counts, float(network.target_total)).gather(cells)
-    return SparseRows(x.rows.to(torch.float64), x.columns.to(torch.float64))
+    return SparseRows(x.matrix.astype(np.float64), dense=x.dense)
 
 
 def encode_all(network: Autoencoder, counts: sp.csr_matrix, graph: NeighborGraph) -> Tensor:

@@ -32,7 +32,7 @@ LAYERS = (
     | {"_keys", "_masking", "_molecules", "_names", "metrics"},
     # torch starts here
     {"_loss", "_nn", "_rows"},
-    {"_checkpoint", "_estimates", "_infer", "_train", "_values"},
+    {"_borrowed", "_checkpoint", "_estimates", "_infer", "_train", "_values"},
     {"_imputer"},
     # AnnData starts here
     {"_components", "_download", "_inputs", "_modelled", "_orientation", "_published", "_quality", "_readers"}

@@ -12,7 +12,7 @@ from anndata import AnnData
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from gnnimpute import Config
+from gnnimpute import Config, _rows
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, SparseRows, check_learnable, totals
 
@@ -72,18 +72,23 @@ def test_totals_are_exact_where_float32_is_not() -> None:
     assert totals(counts).tolist() == [2**24 + 2, 0]
 
 
-def gathered(counts: sp.csr_matrix, cells: np.ndarray) -> tuple[SparseRows, torch.Tensor]:
-    """The rows in float64, sparse and dense."""
+def gathered(counts: sp.csr_matrix, cells: np.ndarray, *, dense: bool = False) -> tuple[SparseRows, torch.Tensor]:
+    """The rows in float64, for sparse or dense products, and as a tensor."""
     rows = Rows(counts, 100.0).gather(cells)
-    double = SparseRows(rows.rows.to(torch.float64), rows.columns.to(torch.float64))
-    return double, double.rows.to_dense()
+    return SparseRows(rows.matrix.astype(np.float64), dense=dense), torch.from_numpy(rows.matrix.toarray()).double()
 
 
 CELLS = np.array([4, 0, 31, 60, 61, 88])
 
 
-def test_product_and_its_gradient_are_the_dense_ones(counts: sp.csr_matrix) -> None:
-    x, dense = gathered(counts, CELLS)
+@pytest.mark.parametrize(("dense", "small"), [(False, 0), (True, 0), (True, 2**20)])
+def test_product_and_its_gradient_are_those_of_a_matrix(
+    counts: sp.csr_matrix, dense: bool, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_rows, "_SMALL", small)  # a dense matrix is kept, or made anew in blocks
+    monkeypatch.setattr(_rows, "_BLOCK", 4)
+    x, dense = gathered(counts, CELLS, dense=dense)
+    assert (x.whole is None) == (small == 0)
     weight = torch.randn(60, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(lambda w: x @ w, (weight,))
     upstream = torch.arange(42.0, dtype=torch.float64).view(6, 7)

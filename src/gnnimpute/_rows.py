@@ -4,43 +4,102 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from numpy.typing import NDArray
 
 
-class SparseRows(NamedTuple):
-    """A sparse matrix and its transpose, so that both the product and its gradient read rows."""
+_DENSE = 0.12
+"""Share of non-zeros from which a dense product, a block of rows at a time, takes less time than a sparse one."""
+_BLOCK = 512
+"""Rows of a dense block."""
+_SMALL = 2**28
+"""Bytes of a dense matrix that is kept, instead of its blocks being made anew for the gradient."""
 
-    rows: torch.Tensor
-    """(m, n_genes) sparse CSR, log1p of normalised counts."""
-    columns: torch.Tensor
-    """(n_genes, m) sparse CSR, the same values."""
+
+class SparseRows:
+    """Some rows of log1p of normalised counts, (m, n_genes), to be multiplied with a weight.
+
+    Parameters
+    ----------
+    matrix
+        The rows.
+    device
+        Where products are computed.
+    dense
+        Whether products go through dense blocks of rows.
+    """
+
+    def __init__(self, matrix: sp.csr_matrix, *, device: torch.device | str = "cpu", dense: bool = False) -> None:
+        self.matrix = matrix
+        self.device = device
+        self.dense = dense
 
     def __matmul__(self, weight: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = _SparseProduct.apply(self.rows, self.columns, weight)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _SparseProduct.apply(self, weight)  # type: ignore[no-untyped-call]
         return product
+
+    @cached_property
+    def rows(self) -> torch.Tensor:
+        """The matrix as a sparse tensor."""
+        return _tensor(self.matrix, self.device)
+
+    @cached_property
+    def columns(self) -> torch.Tensor:
+        """Its transpose, so that the gradient reads rows as well; inference never asks for it."""
+        return _tensor(self.matrix.T.tocsr(), self.device)
+
+    @cached_property
+    def whole(self) -> torch.Tensor | None:
+        """The matrix as a dense tensor, if that is small."""
+        n_bytes = 4 * self.matrix.shape[0] * self.matrix.shape[1]
+        return self._filled(slice(None)) if n_bytes <= _SMALL else None
+
+    def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Dense blocks of rows."""
+        for start in range(0, self.matrix.shape[0], _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            yield rows, self._filled(rows) if self.whole is None else self.whole[rows]
+
+    def _filled(self, rows: slice) -> torch.Tensor:
+        part = self.matrix[rows]
+        # PyTorch's own memory: products differ in the last bit with how their operands are aligned, and NumPy's varies.
+        block = torch.zeros(part.shape, dtype=torch.from_numpy(part.data[:0]).dtype)
+        part.toarray(out=block.numpy())
+        return block.to(self.device)
 
 
 class _SparseProduct(torch.autograd.Function):
     """rows @ weight with a gradient for `weight` only: a dense gradient of the counts would be n_cells x n_genes."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(columns)
-        return rows @ weight
+    def forward(ctx: Any, x: SparseRows, weight: torch.Tensor) -> torch.Tensor:
+        ctx.x = x
+        if not x.dense:
+            return x.rows @ weight
+        product = weight.new_empty(x.matrix.shape[0], weight.shape[1])
+        for rows, block in x.blocks():
+            torch.mm(block, weight, out=product[rows])
+        return product
 
     @staticmethod
-    def backward(ctx: Any, *grad: torch.Tensor) -> tuple[None, None, torch.Tensor]:
-        (columns,) = ctx.saved_tensors
-        return None, None, columns @ grad[0]
+    def backward(ctx: Any, *grad: torch.Tensor) -> tuple[None, torch.Tensor]:
+        x: SparseRows = ctx.x
+        if not x.dense:
+            return None, x.columns @ grad[0]
+        total = grad[0].new_zeros(x.matrix.shape[1], grad[0].shape[1])
+        for rows, block in x.blocks():
+            total.addmm_(block.T, grad[0][rows])
+        return None, total
 
 
 @dataclass(frozen=True)
@@ -70,8 +129,17 @@ class Rows:
 
     def gather(self, cells: NDArray[np.int64] | slice) -> SparseRows:
         """The same rows for the network."""
-        rows = self.normalized(cells)
-        return SparseRows(_tensor(rows, self.device), _tensor(rows.T.tocsr(), self.device))
+        return SparseRows(self.normalized(cells), device=self.device, dense=self._is_dense)
+
+    @cached_property
+    def everything(self) -> SparseRows:
+        """All rows, kept for as long as this object: for batches whose neighbourhood is most of the cells."""
+        return self.gather(slice(None))
+
+    @property
+    def _is_dense(self) -> bool:
+        # Of all cells, not of the ones gathered: a cell's numbers must not depend on its batch.
+        return bool(self.counts.nnz > _DENSE * self.counts.shape[0] * self.counts.shape[1])
 
     def moments(self, block: int = 4096) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of each gene over all cells, of shape (n_genes,) each."""

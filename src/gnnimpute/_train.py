@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import signal
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from gnnimpute import _checkpoint
+from gnnimpute._borrowed import interruptible, torch_randomness
 from gnnimpute._infer import chunks, embed
 from gnnimpute._loss import Hidden, hidden_loss
 from gnnimpute._masking import hide
@@ -22,14 +20,13 @@ from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from gnnimpute._config import Config
-    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._graph import Block, NeighborGraph
     from gnnimpute._masking import Split
 
 log = logging.getLogger(__name__)
@@ -87,7 +84,7 @@ def train(
     checkpoint
         File to write after every epoch, and to go on from if it exists.
     """
-    with _torch_randomness(rng, device):
+    with torch_randomness(rng, device):
         state = _start(split.kept, config, rng, device)
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
@@ -95,7 +92,7 @@ def train(
         watched = np.sort(np.random.default_rng(0).permutation(graph.n_cells)[:VALIDATE_ON])
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=None if progress is None else not progress)  # fmt: skip
-        with _interruptible() as interrupted, bar:
+        with interruptible() as interrupted, bar:
             while state.epoch < config.n_epochs and _is_falling(state.history["validation"], config):
                 loss = _epoch(state, split.kept, graph, config)
                 _validate(state, split, graph, config, watched)
@@ -169,9 +166,7 @@ def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config:
     losses = []
     for part in np.array_split(order, _n_batches(counts.shape, config)):
         seeds = np.sort(part)
-        block = graph.block(seeds)
-        first, second = (torch.from_numpy(b).to(device) for b in (block.first, block.second))
-        decoded = state.network.decode(state.network.encode(rows.gather(block.cells), first, second))
+        decoded = state.network.decode(_encode(state.network, rows, graph.block(seeds)))
         hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, device=device)
         loss = hidden_loss(state.network, decoded, hidden, config=config)
         state.optimizer.zero_grad(set_to_none=True)
@@ -181,6 +176,14 @@ def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config:
         _average(state, config.averaging)
         losses.append(loss.detach())
     return _finite(float(torch.stack(losses).mean()), "training", state.epoch)
+
+
+def _encode(network: Autoencoder, rows: Rows, block: Block) -> torch.Tensor:
+    """Latent of the block's cells. Where they need most cells, all are read: that spares gathering them anew."""
+    nearly_all = 2 * len(block.cells) > rows.counts.shape[0]
+    x = rows.everything if nearly_all else rows.gather(block.cells)
+    first = block.cells[block.first] if nearly_all else block.first
+    return network.encode(x, *(torch.from_numpy(neighbors).to(rows.device) for neighbors in (first, block.second)))
 
 
 def _finite(loss: float, name: str, epoch: int) -> float:
@@ -212,36 +215,3 @@ def _validate(
     if loss < state.best_loss or not state.best:
         state.best_loss, state.best_epoch = loss, state.epoch
         state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
-
-
-@contextmanager
-def _torch_randomness(rng: np.random.Generator, device: torch.device | str) -> Iterator[None]:
-    """Let PyTorch draw from `rng` inside, and leave its global generators as they were."""
-    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    seed = int(rng.integers(2**31))
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reach GPUs that are not put back
-        for gpu in cuda:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, the second into what it always was; handlers are put back at the end."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
-
-    def stop(*_: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
