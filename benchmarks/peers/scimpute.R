@@ -29,6 +29,6 @@ outliers <- scImpute::scimpute(input, infile = "rds", outfile = "rds", out_dir =
 estimate <- readRDS(paste0(folder, "scimpute_count.rds"))
 
 settings <- list(Kcluster = kcluster, drop_thre = 0.5, labeled = FALSE, type = "count", ncores = threads)
-note <- paste0("left ", length(outliers), " of ", nrow(counts), " cells as they were (outliers); values are rounded to ",
-               "0.01 by scImpute; it sets its own random seeds, so --seed changes nothing")
+note <- paste0("left ", length(outliers), " of ", nrow(counts), " cells as they were (outliers); values are rounded ",
+               "to 0.01 by scImpute; it sets its own random seeds, so --seed changes nothing")
 write_estimate(estimate, "scImpute", settings, note)
