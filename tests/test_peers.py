@@ -1,199 +1,254 @@
-"""Running methods: programs that work, crash, hang, are absent or write nonsense; in Python and in R."""
+"""The adapters of other methods: what each says of itself, what it does without its program, and small real runs."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import json
 import os
-import stat
+import re
+import shutil
+import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anndata
+import numpy as np
 import pytest
 
-from gnnimpute._exchange import reading_answer, write_counts
-from gnnimpute._peers import ENVIRONMENTS, Method, last_lines
+from gnnimpute._adapters import metadata, peers
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from types import ModuleType
 
     import scipy.sparse as sp
 
-    from gnnimpute._peers import Outcome
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="programs here are shell scripts")
-
-COPIES = """
-import sys, shutil, h5py
-source, out = sys.argv[1:3]
-shutil.copy(source, out)
-with h5py.File(out, "r+") as file:
-    file.require_group("layers").copy(file["X"], "mean")
-    del file["X"]
-"""
-R_COPIES = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from scipy.io import mmread
-script, source, out, seed, *words = sys.argv[1:]
-counts = mmread(Path(source) / "counts.mtx").toarray()
-assert len((Path(source) / "cells.txt").read_text().splitlines()) == counts.shape[0]
-(Path(out) / "mean.f32").write_bytes((2 * counts).astype("<f4").tobytes())
-(Path(out) / "method.json").write_text(json.dumps({"version": "1", "settings": [seed, *words]}))
-"""
+PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
+METHODS = [method for method in peers(PEERS) if not method.in_r]
+SCRIPTS = sorted({method.adapter for method in METHODS if method.adapter})
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
 
-def program(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+@pytest.fixture(scope="module")
+def install() -> ModuleType:
+    """The script that installs the peers."""
+    spec = importlib.util.spec_from_file_location("install_peers", PEERS / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    path = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return module
 
 
-@pytest.fixture
-def adata(counts: sp.csr_matrix) -> anndata.AnnData:
+def run(script: Path, *arguments: str | Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    command = [python, "-P", str(script), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def write(counts: sp.csr_matrix, path: Path) -> Path:
     adata = anndata.AnnData(counts)
-    adata.obs_names = [f"cell{number}" for number in range(adata.n_obs)]
-    adata.var_names = [f"gene{number}" for number in range(adata.n_vars)]
-    return adata
+    adata.obs_names = [f"cell {i}" for i in range(counts.shape[0])]
+    adata.var_names = [f"gene {j}" for j in range(counts.shape[1])]
+    adata.write_h5ad(path)
+    return path
 
 
-@pytest.fixture
-def place(adata: anndata.AnnData, tmp_path: Path) -> Path:
-    """Folder with the input, and with the Python of an adapter called 'fake'."""
-    program(tmp_path / ENVIRONMENTS / "fake" / "bin" / "python", f'exec "{sys.executable}" "$@"')
-    write_counts(adata, tmp_path / "in.h5ad")
-    return tmp_path
+# What an adapter says of itself
 
 
-def python(code: str, place: Path, *arguments: str) -> Method:
-    (place / "fake.py").write_text(code)
-    return Method("fake", arguments, place / "fake.py", install="pip install fake")
+def test_the_python_peers() -> None:
+    assert [script.stem for script in SCRIPTS] == ["dca", "knn_smoothing", "magic", "scvi"]
+    assert {method.name for method in METHODS} >= {"MAGIC", "MAGIC, normalised", "DCA", "scVI", "kNN-smoothing"}
 
 
-def run(method: Method, adata: anndata.AnnData, place: Path, *, time_limit: float = 60) -> Outcome:
-    return method.run(adata, place / "in.h5ad", place / "out.h5ad", seed=4, time_limit=time_limit, threads=1)
+@each_script
+def test_metadata_pins_all_that_it_asks_for(script: Path) -> None:
+    head = metadata(script)
+    assert set(head) == {"requires-python", "dependencies", "tool"}
+    assert head["requires-python"] == ">=3.11,<3.12"
+    own = head["tool"]["gnnimpute"]
+    for requirement in [*head["dependencies"], *own.get("without-dependencies", [])]:
+        assert re.fullmatch(r"[\w-]+==[\w.]+", requirement)
+    names = [line.split("==")[0] for line in head["dependencies"]]
+    assert len(set(names)) == len(names)
+    assert "anndata" in names
+    assert set(own) <= {"methods", "install", "sources", "without-dependencies"}
 
 
-def test_a_method_that_works(adata: anndata.AnnData, place: Path) -> None:
-    outcome = run(python(COPIES, place), adata, place)
-    assert outcome[:2] == ("ok", "")
-    assert 0 < outcome.seconds < 60
-    assert outcome.peak_gb < 2
-    with reading_answer(place / "out.h5ad", adata) as answer:
-        assert (answer.estimates["mean"][0:90] != adata.X).nnz == 0
+@each_script
+def test_adapters_are_small(script: Path) -> None:
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 90
 
 
-def test_what_a_method_is_given(adata: anndata.AnnData, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "nowhere")
-    code = """
-import os, sys
-names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PYTHONPATH", "HOME")
-raise SystemExit(repr((sys.argv[1:], [os.environ.get(name) for name in names], sys.path[0])))
+def test_torch_is_the_version_of_the_constraints() -> None:
+    constraints = (PEERS.parents[1] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    [torch] = [line for line in metadata(PEERS / "scvi.py")["dependencies"] if line.startswith("torch")]
+    assert torch in constraints
+
+
+def test_both_readers_of_metadata_agree(install: ModuleType) -> None:
+    found = install.find()
+    assert {method.adapter.stem for method in peers(PEERS) if method.adapter} == set(found)
+    for peer in found.values():
+        head = metadata(peer.path)
+        assert list(peer.dependencies) == head["dependencies"]
+        assert peer.settings == head["tool"]["gnnimpute"]
+
+
+# Without the program
+
+
+@each_script
+def test_an_absent_program_is_exit_code_69(script: Path, counts: sp.csr_matrix, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5ad"
+    done = run(script, write(counts, tmp_path / "in.h5ad"), out, "--seed", "0")
+    assert done.returncode == 69, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert f"python benchmarks/peers/install.py {script.stem}" in last
+    assert "not installed" in done.stderr
+    assert not out.exists()
+
+
+@each_script
+def test_an_unknown_option_is_told(script: Path, tmp_path: Path) -> None:
+    done = run(script, tmp_path / "in.h5ad", tmp_path / "out.h5ad", "--no-such-option")
+    assert done.returncode == 2
+    assert "--no-such-option" in done.stderr
+
+
+# What every adapter shares
+
+
+SCRIPT = """# /// script
+# dependencies = ["anndata==0"]
+# ///
+import sys
+sys.path.insert(0, {shared!r})
+import numpy as np
+from peer_adapter import Answer, command, run
+run(__file__, lambda counts, arguments: Answer({mean}, "1", {{"n": list(counts.shape)}}), command("made up"))
 """
-    method = python(code, place, "--scale", "normalised")
-    home = os.environ.get("HOME")
-    said = run(method, adata, place).message
-    files = [str(place / "in.h5ad"), str(place / "out.h5ad")]
-    assert said.startswith(repr(([*files, "--seed", "4", "--scale", "normalised"], ["1", "1", None, home]))[:-1])
-    assert not said.endswith(f"{str(place)!r})")  # an adapter may be called like what it imports
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "said"),
-    [
-        ("raise ValueError('the rank is wrong')", "failed", "ValueError: the rank is wrong"),
-        ("raise SystemExit(3)", "failed", "exit code 3, without a word"),
-        ("import os; os.kill(os.getpid(), 9)", "failed", "ended by SIGKILL, perhaps for want of memory."),
-        ("import os; os.kill(os.getpid(), 11)", "failed", "ended by SIGSEGV."),
-        ("import sys; print('pip install x', file=sys.stderr); raise SystemExit(69)", "absent", "pip install x"),
-        ("raise SystemExit(69)", "absent", "pip install fake"),
-        ("import time; time.sleep(60)", "timed out", "not done after 0.5 s"),
-    ],
-)
-def test_methods_that_do_not_work(adata: anndata.AnnData, place: Path, code: str, status: str, said: str) -> None:
-    started = time.monotonic()
-    outcome = run(python(code, place), adata, place, time_limit=0.5 if status == "timed out" else 60)
-    assert outcome[:2] == (status, said)
-    assert (outcome.seconds > 0) == (status != "absent")
-    assert time.monotonic() - started < 30
-    assert not (place / "out.h5ad").exists()
-
-
-def test_absent_without_its_environment(adata: anndata.AnnData, place: Path) -> None:
-    method = Method("other", (), place / "other.py", install="python install.py other")
-    assert not method.is_installed()
-    assert run(method, adata, place)[:2] == ("absent", "python install.py other")
-    assert python(COPIES, place).is_installed()
-
-
-def test_a_program_that_cannot_be_started(adata: anndata.AnnData, place: Path) -> None:
-    method = python(COPIES, place)
-    (place / ENVIRONMENTS / "fake" / "bin" / "python").chmod(0o600)
-    if os.access(place / ENVIRONMENTS / "fake" / "bin" / "python", os.X_OK):
-        pytest.skip("this user may start anything")
-    outcome = run(method, adata, place)
-    assert outcome.status == "failed"
-    assert "Permission denied" in outcome.message
-
-
-# R
 
 
 @pytest.fixture
-def r(place: Path, monkeypatch: pytest.MonkeyPatch) -> Method:
-    """An R script, and an Rscript that is Python in disguise."""
-    (place / "fake_r.py").write_text(R_COPIES)
-    program(
-        place / "bin" / "Rscript",
-        f'[ "$1" = -e ] && case "$R_LIBS" in *{ENVIRONMENTS}/R*) exit 0;; *) exit 1;; esac\n'
-        f'exec "{sys.executable}" "{place / "fake_r.py"}" "$@"',
-    )
-    monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    return Method("R", ("--npred", "9"), place / "script.R", ("SAVER",), "R CMD INSTALL SAVER")
+def made_up(tmp_path: Path) -> Any:
+    """Run an adapter that answers with an expression."""
+
+    def answer(mean: str, counts: sp.csr_matrix) -> tuple[subprocess.CompletedProcess[str], Path]:
+        script = tmp_path / "made_up.py"
+        script.write_text(SCRIPT.format(shared=str(PEERS / "shared"), mean=mean), encoding="utf-8")
+        out = tmp_path / "out.h5ad"
+        return run(script, write(counts, tmp_path / "in.h5ad"), out, "--seed", "7"), out
+
+    return answer
 
 
-def test_r_reads_and_writes_folders(adata: anndata.AnnData, place: Path, r: Method) -> None:
-    before = {path.name for path in place.iterdir()}
-    outcome = run(r, adata, place)
-    assert outcome[:2] == ("ok", ""), outcome
-    with reading_answer(place / "out.h5ad", adata) as answer:
-        assert (answer.estimates["mean"][0:90] == 2 * adata.X.toarray()).all()
-        assert answer.about.settings == '["4", "--npred", "9"]'
-    assert {path.name for path in place.iterdir()} == before | {"out.h5ad"}
-
-
-def test_r_that_writes_nothing(adata: anndata.AnnData, place: Path, r: Method) -> None:
-    (place / "fake_r.py").write_text("")
-    assert run(r, adata, place)[:2] == ("failed", "It ended well but wrote no mean.f32 and no method.json.")
-    assert not (place / "r_in").exists()
-
-
-def test_r_is_asked_for_its_packages(r: Method, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert r.is_installed()
-    program(place / "bin" / "Rscript", "exit 1")
-    assert not r.is_installed()
-    monkeypatch.setenv("PATH", str(place))
-    assert not r.is_installed()
-
-
-def test_absent_without_r(adata: anndata.AnnData, place: Path, r: Method, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(place))
-    assert run(r, adata, place)[:2] == ("absent", "R CMD INSTALL SAVER")
-
-
-# What is said
+def test_cells_and_genes_without_counts_come_back_as_zeros(made_up: Any, counts: sp.csr_matrix) -> None:
+    dense = counts.toarray()
+    dense[3] = 0
+    dense[:, [0, 5]] = 0
+    done, out = made_up("counts.X.toarray() + 1", type(counts)(dense))
+    assert done.returncode == 0, done.stderr
+    answer = anndata.read_h5ad(out)
+    assert answer.layers["mean"].dtype == np.float32
+    expected = dense + 1
+    expected[dense.sum(axis=1) == 0] = 0
+    expected[:, dense.sum(axis=0) == 0] = 0
+    np.testing.assert_array_equal(answer.layers["mean"], expected)
+    assert list(answer.obs_names[:2]) == ["cell 0", "cell 1"]
+    assert list(answer.var_names[:2]) == ["gene 0", "gene 1"]
+    settings = json.loads(answer.uns["method"]["settings"])
+    assert settings["seed"] == 7
+    assert settings["n"] == [int(np.sum(dense.sum(axis=1) > 0)), int(np.sum(dense.sum(axis=0) > 0))]
+    assert settings["packages"]["anndata"] == importlib.metadata.version("anndata")
+    assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("mean", "said"),
     [
-        ("", ""),
-        ("one\n\ntwo\nthree\nfour\n", "two | three | four"),
-        ("Error in f(x) : \n  no such thing\nExecution halted\n", "Error in f(x) : | no such thing | Execution halted"),
-        ('note\nTraceback (most recent call last):\n  File "x"\n    f()\nValueError: no\n', "note | ValueError: no"),
-        ("x" * 600, "..." + "x" * 500),
+        pytest.param("counts.X.toarray()[:, 1:]", r"shape \(90, 59\) for counts of shape \(90, 60\)", id="shape"),
+        pytest.param("counts.X.toarray() - 1", "values that are negative", id="negative"),
+        pytest.param("counts.X.toarray() * np.nan", "5400 of 5400", id="nan"),
     ],
 )
-def test_last_lines(text: str, said: str) -> None:
-    assert last_lines(text) == said
+def test_what_cannot_be_expected_counts_fails(made_up: Any, counts: sp.csr_matrix, mean: str, said: str) -> None:
+    done, out = made_up(mean, counts)
+    assert done.returncode == 1
+    assert re.search(said, done.stderr.splitlines()[-1])
+    assert not out.exists()
+
+
+# Installation
+
+
+def test_install_names_what_there_is() -> None:
+    done = run(PEERS / "install.py", "no_such_method")
+    assert done.returncode == 1
+    assert "no_such_method" in done.stderr
+    assert all(script.stem in done.stderr for script in SCRIPTS)
+
+
+def test_install_says_where_sources_come_from(tmp_path: Path) -> None:
+    done = run(PEERS / "install.py", "knn_smoothing", "--sources", tmp_path)
+    assert done.returncode == 1
+    assert "needs knn_smooth.py" in done.stderr
+    assert "git clone https://github.com/yanailab/knn-smoothing" in done.stderr
+
+
+def test_install_says_what_r_needs() -> None:
+    done = run(PEERS / "install.py", "saver")
+    assert done.returncode == 1
+    assert "R CMD INSTALL" in done.stderr
+
+
+def test_install_finds_sources_of_r_by_their_package(install: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    for package, imports in [("scImpute", "Imports: penalized, parallel"), ("penalized", "Depends: R")]:
+        folder = tmp_path / f"{package}-0.1"
+        folder.mkdir()
+        (folder / "DESCRIPTION").write_text(f"Package: {package}\n{imports}\n", encoding="utf-8")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(install, "run", lambda command, environment: commands.append([*command, str(environment)]))
+    monkeypatch.setattr(install, "R_LIBRARY", tmp_path / "R")
+    install.install_r(install.find()["scimpute"], tmp_path)
+    assert [Path(command[4]).name for command in commands] == ["penalized-0.1", "scImpute-0.1"]
+    with pytest.raises(install.NotInstalledError, match="SAVER"):
+        install.install_r(install.find()["saver"], tmp_path)
+
+
+# The real programs, where they are installed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_small_run(method: Any, counts: sp.csr_matrix, tmp_path: Path) -> None:
+    if method.program is None:
+        pytest.skip(f"{method.name} is not installed here: {method.install}")
+    source = write(counts, tmp_path / "in.h5ad")
+    out = tmp_path / "out.h5ad"
+    done = run(method.adapter, source, out, "--seed", "3", *method.arguments, python=method.program)
+    assert done.returncode == 0, done.stderr
+    answer = anndata.read_h5ad(out)
+    given = anndata.read_h5ad(source)
+    assert list(answer.obs_names) == list(given.obs_names)
+    assert list(answer.var_names) == list(given.var_names)
+    assert set(answer.layers) == {"mean"}
+    mean = answer.layers["mean"]
+    assert np.isfinite(mean).all()
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    assert np.corrcoef(mean.sum(axis=1), total)[0, 1] > 0.8
+    assert np.corrcoef(mean.ravel(), counts.toarray().ravel())[0, 1] > 0.4
+    settings = json.loads(answer.uns["method"]["settings"])
+    assert settings["seed"] == 3
+    assert answer.uns["method"]["version"]
+
+
+def test_environments_are_not_in_git() -> None:
+    if shutil.which("git") is None or not (PEERS.parents[1] / ".git").exists():
+        pytest.skip("this copy of the sources is no git checkout")
+    ask = ["git", "check-ignore", "-q", "benchmarks/peers/.environments/magic"]
+    assert subprocess.run(ask, cwd=PEERS.parents[1], check=False).returncode == 0
