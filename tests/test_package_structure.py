@@ -28,17 +28,40 @@ PUBLIC_MODULES = [name for name in MODULES if not name.startswith("_") and name 
 
 LAYERS = (
     # numpy and scipy only
-    {"_atomic", "_bootstrap", "_config", "_connectivities", "_counts", "_entries", "_genes", "_graph", "_holdout"}
+    {
+        "_atomic",
+        "_bootstrap",
+        "_child",
+        "_config",
+        "_connectivities",
+        "_counts",
+        "_entries",
+        "_genes",
+        "_graph",
+        "_holdout",
+    }
     | {"_keys", "_masking", "_molecules", "_names", "metrics"},
     # torch starts here
     {"_loss", "_nn", "_rows"},
     {"_borrowed", "_checkpoint", "_estimates", "_infer", "_train", "_values"},
     {"_imputer"},
     # AnnData starts here
-    {"_components", "_download", "_inputs", "_modelled", "_orientation", "_published", "_quality", "_readers"}
+    {
+        "_components",
+        "_controls",
+        "_download",
+        "_exchange",
+        "_inputs",
+        "_modelled",
+        "_orientation",
+        "_published",
+        "_quality",
+        "_readers",
+    }
     | {"_result", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"},
     # the package as users see it, and its commands
-    {"__init__", "__main__", "_command", "_describe", "_options", "cli"},
+    {"__init__", "__main__", "_adapters", "_benchmark", "_benchmark_plots", "_benchmark_table", "_cli_benchmark"}
+    | {"_command", "_describe", "_judge", "_methods", "_options", "_peers", "_progress", "_results", "cli"},
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 ANNDATA_LAYER = 4

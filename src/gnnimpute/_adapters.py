@@ -65,6 +65,21 @@ def chosen(methods: Sequence[Method], names: Iterable[str] | None) -> list[Metho
     return [by_name[name] for name in wanted]
 
 
+def split_names(texts: Iterable[str], methods: Sequence[Method]) -> list[str]:
+    """Names out of texts with commas between them; a name may hold commas itself."""
+    known = {method.name.lower() for method in methods}
+    names: list[str] = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(",")]
+        while parts:
+            # The longest beginning that is a name; what is none stays one part, for the error.
+            lengths = [n for n in range(len(parts), 0, -1) if ", ".join(parts[:n]).lower() in known]
+            length = lengths[0] if lengths else 1
+            names.append(", ".join(parts[:length]))
+            parts = parts[length:]
+    return [name for name in names if name]
+
+
 def check_names(methods: Sequence[Method]) -> None:
     """Raise ValueError if a name stands twice."""
     seen: dict[str, Method] = {}

@@ -104,7 +104,8 @@ def reading_answer(path: Path, source: AnnData) -> Iterator[Answer]:
             if axis not in file or not np.array_equal(read_elem(file[axis]).index.astype(str), names.astype(str)):
                 msg = f"The {what} of its result are not those of its input, in their order."
                 raise ValueError(msg)
-        estimates = {name: _layer(element) for name, element in file.get("layers", {}).items()}
+        layers = dict(file.get("layers", {}))  # by name; the mean comes first
+        estimates = {name: _layer(layers[name]) for name in sorted(layers, key=lambda name: name != MEAN)}
         if not estimates:
             msg = f"Its result has no layers: expected counts belong in layers[{MEAN!r}]."
             raise ValueError(msg)

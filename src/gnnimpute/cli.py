@@ -13,6 +13,7 @@ import click
 
 import gnnimpute as gi
 from gnnimpute import __version__, _describe, _keys
+from gnnimpute._cli_benchmark import benchmark
 from gnnimpute._command import Command, Option
 from gnnimpute._config import Estimate, Output
 from gnnimpute._options import MODEL, Limit, Names, check_files, config_of, parameters_of, settings
@@ -52,6 +53,9 @@ def main() -> None:
     """  # noqa: D301 -- \b keeps click from wrapping the lines
     # PyTorch's threads wait for each other by spinning: where other programs want the same cores, four times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+main.add_command(benchmark)
 
 
 @main.command(

@@ -1,0 +1,188 @@
+"""Compare methods on data sets, protocols and seeds: rows of results, one method after another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gnnimpute import io
+from gnnimpute._inputs import counts_of
+from gnnimpute._judge import Budget, Case, Protocol, failed, told
+from gnnimpute._progress import Progress
+from gnnimpute._results import Results, Run, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anndata import AnnData
+
+    from gnnimpute._peers import Method
+    from gnnimpute._results import Row
+
+    Data = Mapping[str, "Path | AnnData"] | Sequence[Path]
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    data: Data,
+    *,
+    methods: Sequence[Method],
+    protocols: Sequence[Protocol] = (Protocol("thin", 0.1),),
+    seeds: Sequence[int] = (0,),
+    out: Path | None = None,
+    budget: Budget = Budget(),  # noqa: B008 -- frozen
+    retry: bool = False,
+    layer: str | None = None,
+    quality: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+) -> Iterator[Row]:
+    """Run methods, each in a process of its own, and judge them by what was hidden before anything else.
+
+    This is a generator: what is not asked for is not done.
+
+    Parameters
+    ----------
+    data
+        Files that :func:`gnnimpute.io.read` reads, each called by its name without ending; or files or AnnData by name.
+    methods
+        From :func:`gnnimpute._adapters.built_in` and :func:`gnnimpute._adapters.peers`.
+    protocols
+        What is hidden.
+    seeds
+        Seeds of the hiding and of the methods.
+    out
+        CSV of the results, written after each method. What it holds already is not done again, unless the method was
+        absent.
+    budget
+        Time and threads of each method.
+    retry
+        Do again what failed or timed out.
+    layer
+        Layer of the raw counts; by default ``layers["counts"]`` if there is one, else `X`.
+    quality
+        Limits of :func:`gnnimpute.pp.prepare` that differ from its defaults.
+    progress
+        Draw a line that says what is running; by default, if stderr is a terminal.
+
+    Yields
+    ------
+    A row for each method, estimate and metric, with the columns of `gnnimpute._results.COLUMNS`.
+
+    Raises
+    ------
+    ValueError
+        If data cannot be used, or `out` holds something else or other results under the same names.
+    """
+    sources, results = _by_name(data), Results(out)
+    cases = [_Place(*place) for place in product(sources, protocols, seeds)]
+    runs = {place.run(method): method for place in cases for method in methods}
+    todo = {one for one, method in runs.items() if not _is_done(results.of(one), method, retry=retry, out=out)}
+    if len(todo) < len(runs):
+        _log.info("%d of %d runs are in %s already", len(runs) - len(todo), len(runs), out)
+    loaded: dict[str, AnnData] = {}
+    with Progress(len(todo), show=progress) as shown, TemporaryDirectory(prefix="gnnimpute-") as folder:
+        for place in cases:
+            title = f"{place.data} ({list(sources).index(place.data) + 1}/{len(sources)}), {place.protocol}"
+            title += f", seed {place.seed}"
+            if any(place.run(method) in todo for method in methods):
+                shown.says(f"{title}: quality control")
+                if place.data not in loaded:
+                    loaded = {place.data: _read(place.data, sources[place.data], layer)}  # one at a time
+                _log.info("%s", title)
+                case = _case(loaded[place.data], place, quality)
+                _check_same_data(case, [row for method in methods for row in results.of(place.run(method))], out)
+            for number, method in enumerate(methods, start=1):
+                if (one := place.run(method)) in todo:
+                    label = f"{number}/{len(methods)} {method.name}"
+                    tick = shown.runs(f"{title}: {label}")
+                    results.add(one, rows := _rows(case, method, Path(folder), budget=budget, tick=tick))
+                    level = logging.INFO if rows[0]["status"] == "ok" else logging.WARNING
+                    _log.log(level, "  %s: %s", label, told(rows, place.protocol))
+                    shown.done()
+                yield from results.of(one)
+
+
+class _Place(NamedTuple):
+    """What is compared on."""
+
+    data: str
+    protocol: Protocol
+    seed: int
+
+    def run(self, method: Method) -> Run:
+        return Run(self.data, self.protocol.kind, self.protocol.rate, self.seed, method.name)
+
+
+def _by_name(data: Data) -> dict[str, Path | AnnData]:
+    if isinstance(data, Mapping):
+        return dict(data)
+    named: dict[str, Path | AnnData] = {}
+    for path in data:
+        name = Path(path.name).stem
+        if name in named:
+            msg = f"{named[name]} and {path} have one name, {name!r}, in the results: rename one."
+            raise ValueError(msg)
+        if not path.exists():
+            msg = f"There is no file {path}."
+            raise FileNotFoundError(msg)
+        named[name] = path
+    return named
+
+
+def _read(name: str, source: Path | AnnData, layer: str | None) -> AnnData:
+    """Names, and counts in `X`."""
+    from anndata import AnnData
+
+    adata = source if isinstance(source, AnnData) else io.read(source)
+    try:
+        counts = counts_of(adata, layer, allow_non_counts=False)
+    except (KeyError, ValueError) as error:
+        msg = f"{name}: {error.args[0]}"
+        raise ValueError(msg) from None
+    plain = AnnData(counts, obs=adata.obs[[]].copy(), var=adata.var.copy())  # mitochondrial genes may be told by `var`
+    plain.obs_names, plain.var_names = plain.obs_names.astype(str), plain.var_names.astype(str)
+    plain.obs_names_make_unique()
+    plain.var_names_make_unique()
+    return plain
+
+
+def _case(adata: AnnData, place: _Place, quality: Mapping[str, Any] | None) -> Case | ValueError:
+    """What methods get; or why there is nothing, as when too little is left for quality control."""
+    try:
+        return Case.make(adata, place.protocol, seed=place.seed, quality=quality)
+    except ValueError as error:
+        return error
+
+
+def _rows(case: Case | ValueError, method: Method, folder: Path, **options: Any) -> list[Row]:
+    return failed(case, method) if isinstance(case, ValueError) else case.rows(method, folder, **options)
+
+
+def _is_done(rows: list[Row], method: Method, *, retry: bool, out: Path | None) -> bool:
+    """Whether a run need not be done again."""
+    if not rows or rows[0]["status"] == "absent" or (retry and rows[0]["status"] != "ok"):
+        return False
+    if (before := settings_of(rows[0]).get("arguments", [])) != (now := list(method.arguments)):
+        msg = (
+            f"{out} has results of {method.name!r} run with {' '.join(before) or 'its defaults'}, and now it is to run "
+            f"with {' '.join(now) or 'its defaults'}: name another file with --out."
+        )
+        raise ValueError(msg)
+    return True
+
+
+def _check_same_data(case: Case | ValueError, rows: list[Row], out: Path | None) -> None:
+    """Refuse to put results of different cells and genes side by side."""
+    if isinstance(case, ValueError):
+        return
+    for row in rows:
+        if row["n_cells"] and (row["n_cells"], row["n_genes"]) != case.adata.shape:
+            there, here = f"{row['n_cells']} cells x {row['n_genes']} genes", " x ".join(map(str, case.adata.shape))
+            msg = f"{out} has results of other data called {row['data']!r}: {there} there, {here} here."
+            msg += " Name another file with --out."
+            raise ValueError(msg)

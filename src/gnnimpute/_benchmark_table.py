@@ -1,0 +1,127 @@
+"""Tables of a comparison: one row for each method and estimate, one column for each data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gnnimpute._exchange import MEAN
+from gnnimpute._judge import JUDGED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HIDDEN = {"thin": "{:.3g} % of the molecules hidden", "mask": "{:.3g} % of each gene's non-zeros hidden"}
+"""What a protocol does, in words."""
+
+
+def averages(results: pd.DataFrame, protocol: str, rate: float, *, metric: str | None = None) -> pd.DataFrame:
+    """Average over seeds of one metric, and what became of methods that have none.
+
+    Parameters
+    ----------
+    results
+        Rows of a comparison.
+    protocol, rate
+        What was hidden.
+    metric
+        What to average; by default what methods are ranked by.
+
+    Returns
+    -------
+    A row for each ``data`` and ``label`` (method and estimate), best methods first, with ``value``, ``low``, ``high``,
+    ``sd`` (over seeds), ``seconds``, ``n_seeds``, and ``status`` of the seeds that have no value.
+    """
+    metric = metric or JUDGED_BY[protocol]
+    chosen = results[(results["protocol"] == protocol) & (results["rate"] == rate)]
+    chosen = chosen[(chosen["metric"] == metric) | (chosen["status"] != "ok")]
+    labels = _labels(chosen)
+    rows = []
+    for (data, label), part in chosen.assign(label=labels).groupby(["data", "label"], sort=False):
+        good = part[part["status"] == "ok"]
+        rows.append(
+            {
+                "data": data,
+                "label": label,
+                **{name: good[name].mean() for name in ("value", "low", "high")},
+                "sd": good["value"].std(ddof=1) if len(good) > 1 else np.nan,
+                "seconds": good["seconds"].mean(),
+                "n_seeds": len(part),
+                "status": ", ".join(part.loc[part["status"] != "ok", "status"].unique()),
+            }
+        )
+    columns = ["data", "label", "value", "low", "high", "sd", "seconds", "n_seeds", "status"]
+    table = pd.DataFrame(rows, columns=columns)
+    # Methods that are better on most data come first: by the ratio to the best of each data set.
+    ratio = table["value"] / table.groupby("data")["value"].transform("min")
+    order = ratio.groupby(table["label"]).mean().fillna(np.inf)
+    return table.assign(order=table["label"].map(order)).sort_values("order", kind="stable").drop(columns="order")
+
+
+def protocols_of(results: pd.DataFrame) -> list[tuple[str, float]]:
+    """Protocols and rates, in the order in which they stand."""
+    pairs = results[["protocol", "rate"]].drop_duplicates()
+    return [(str(protocol), float(rate)) for protocol, rate in pairs.itertuples(index=False)]
+
+
+def summary(results: pd.DataFrame) -> str:
+    """A table in Markdown for each protocol and rate, and a list of what did not work.
+
+    Parameters
+    ----------
+    results
+        Rows of a comparison.
+    """
+    parts = [_table(results, protocol, rate) for protocol, rate in protocols_of(results)]
+    return "\n\n".join([*parts, *filter(None, [_troubles(results)])]) + "\n"
+
+
+def title(protocol: str, rate: float) -> str:
+    """What was hidden, in words."""
+    return HIDDEN[protocol].format(100 * rate)
+
+
+def _table(results: pd.DataFrame, protocol: str, rate: float) -> str:
+    table = averages(results, protocol, rate)
+    data, labels = list(dict.fromkeys(results["data"])), list(dict.fromkeys(table["label"]))
+    best = table.groupby("data")["value"].min()
+    cells = {(row.data, row.label): _cell(row, best[row.data]) for row in table.itertuples()}
+    seconds = table.groupby("label")["seconds"].mean()
+    lines = [["method", *data, "seconds"], ["---"] * (len(data) + 2)]
+    for label in labels:
+        spent = "" if np.isnan(seconds[label]) else f"{seconds[label]:.0f}"
+        lines.append([label, *(cells.get((name, label), "") for name in data), spent])
+    head = f"{title(protocol, rate)}: {JUDGED_BY[protocol]} (lower is better)"
+    n_seeds = int(table["n_seeds"].max()) if len(table) else 0
+    note = f", mean ± standard deviation of {n_seeds} seeds" if n_seeds > 1 else ""
+    return f"{head[0].upper()}{head[1:]}{note}\n\n{_aligned(lines)}"
+
+
+def _cell(row: object, best: float) -> str:
+    value, sd, status = (getattr(row, name) for name in ("value", "sd", "status"))
+    if np.isnan(value):
+        return str(status) or "not defined"
+    text = f"{value:.4g}" + ("" if np.isnan(sd) else f" ± {sd:.1g}")
+    text = f"**{text}**" if value == best else text
+    return f"{text} (also {status})" if status else text
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    fill = [["-" * width if cell == "---" else cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            for row in lines]  # fmt: skip
+    return "\n".join(f"| {' | '.join(row)} |" for row in fill)
+
+
+def _labels(rows: pd.DataFrame) -> pd.Series:
+    plain = rows["estimate"].isin(["", MEAN])
+    return rows["method"].where(plain, rows["method"] + " (" + rows["estimate"] + ")")
+
+
+def _troubles(results: pd.DataFrame) -> str:
+    """What did not work, each trouble once."""
+    bad = results[results["status"] != "ok"]
+    said = [f"- {row.method}: {row.status}. {row.message}".strip() for row in bad.itertuples()]
+    return "\n".join(["Not in the tables:", "", *dict.fromkeys(said)]) if said else ""

@@ -1,0 +1,156 @@
+"""The command ``gnnimpute benchmark``."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gnnimpute._atomic import check_place, replacing
+from gnnimpute._command import INTERRUPTED, Command, Option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gnnimpute._judge import Protocol
+    from gnnimpute._peers import Method
+
+_log = logging.getLogger(__name__)
+
+PATH = click.Path(path_type=Path)
+_FIGURES = (".png", ".pdf", ".svg")
+
+_option = partial(click.option, cls=Option)
+_files = partial(_option, section="Files")
+_compared = partial(_option, section="What is compared")
+_hidden = partial(_option, section="What is hidden")
+_run = partial(_option, section="Run")
+
+
+def _rates(_: click.Context, param: click.Parameter, value: tuple[float, ...]) -> tuple[float, ...]:
+    if wrong := [rate for rate in value if not 0 < rate < 1]:
+        msg = f"{wrong[0]:g} is no share above 0 and below 1."
+        raise click.BadParameter(msg, param=param)
+    return tuple(dict.fromkeys(value))
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+Examples:
+  gnnimpute benchmark counts.h5ad --out results.csv
+  gnnimpute benchmark *.h5ad --out results.csv --table results.md --figure results.png --seeds 3 --mask 0.1
+  gnnimpute benchmark counts.h5ad --out results.csv --methods "gnnimpute,gene mean,MAGIC" --peers benchmarks/peers
+  gnnimpute benchmark --list --peers benchmarks/peers
+""",
+)
+@click.argument("data", metavar="DATA...", type=PATH, nargs=-1)
+@_files("--out", type=PATH, help="CSV of the results; what it holds already is not done again.")
+@_files("--table", type=PATH, help="Write the tables to this file too, in Markdown.")
+@_files("--figure", type=PATH, help="Draw the results to this file (.png, .pdf, .svg).")
+@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@_compared("--methods", multiple=True, help="Names, as --list shows them, with commas between.  [default: all]")
+@_compared("--peers", type=PATH, help="Folder of adapters of other methods: benchmarks/peers of the repository.")
+@_compared("--list", "listing", is_flag=True, help="Show all methods, and how to install what is absent.")
+@_hidden("--thin", type=float, multiple=True, callback=_rates,
+         help="Hide each molecule with this probability. May be given again.  [default: 0.1]")  # fmt: skip
+@_hidden("--mask", type=float, multiple=True, callback=_rates,
+         help="Hide this share of each gene's non-zeros. May be given again.")  # fmt: skip
+@_hidden("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of seeds, from 0.")
+@_hidden("--min-genes", type=int, default=200, show_default=True, help="Least detected genes of a cell, after hiding.")
+@_hidden("--min-cells", type=int, default=3, show_default=True, help="Least cells that a gene is detected in.")
+@_run("--time-limit", type=click.FloatRange(min=0, min_open=True), default=1200, show_default=True,
+      help="Seconds after which a method is stopped.")  # fmt: skip
+@_run("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of each method.")
+@_run("--epochs", type=click.IntRange(min=1),
+      help="Most epochs of our networks.  [default: as in impute; paper: 200 instead of 3000]")  # fmt: skip
+@_run("--retry", is_flag=True, help="Do again what failed or was stopped.")
+def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **options: Any) -> None:
+    """Compare methods on your own data, by how well each predicts counts that were hidden from it.
+
+    A part of the counts in DATA is hidden first; quality control, graph and training see the rest only. Every method
+    is a process of its own: one that crashes, is absent or takes too long is a row of the results and stops nothing.
+    Stop whenever you like, and go on with the same command. The tables go to stdout.
+    """
+    methods = _methods(options)
+    if options["listing"]:
+        click.echo(_listed(methods))
+        return
+    if not data or out is None:
+        msg = "Name the data and a file for the results: gnnimpute benchmark DATA... --out results.csv"
+        raise click.UsageError(msg)
+    for path in filter(None, (options["table"], options["figure"])):
+        check_place(path)
+    if options["figure"] is not None and options["figure"].suffix.lower() not in _FIGURES:
+        msg = f"--figure {options['figure']}: its ending must be one of {', '.join(_FIGURES)}."
+        raise click.UsageError(msg)
+    try:
+        results = _compare(data, methods, out, quiet=quiet, options=options)
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted. What was done is in {out}: the same command goes on from there.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    _report(results, table=options["table"], figure=options["figure"])
+
+
+def _methods(options: dict[str, Any]) -> list[Method]:
+    from gnnimpute import _adapters
+
+    methods = _adapters.built_in(epochs=options["epochs"])
+    if options["peers"] is not None:
+        methods += _adapters.peers(options["peers"])
+    elif not options["methods"]:
+        _log.info("Methods of others: clone the repository, and add --peers benchmarks/peers.")
+    return _adapters.chosen(methods, _adapters.split_names(options["methods"], methods) or None)
+
+
+def _listed(methods: list[Method]) -> str:
+    lines = []
+    for method in methods:
+        installed = method.is_installed()
+        lines.append(f"{method.name}: {'installed' if installed else f'absent. To install it: {method.install}'}")
+    return "\n".join(lines)
+
+
+def _compare(
+    data: tuple[Path, ...], methods: list[Method], out: Path, *, quiet: bool, options: dict[str, Any]
+) -> pd.DataFrame:
+    from gnnimpute import _benchmark, _results
+    from gnnimpute._judge import Budget
+
+    rows = _benchmark.run(
+        data,
+        methods=methods,
+        protocols=_protocols(options),
+        seeds=range(options["seeds"]),
+        out=out,
+        budget=Budget(time_limit=options["time_limit"], threads=options["threads"]),
+        retry=options["retry"],
+        layer=options["layer"],
+        quality={name: options[name] for name in ("min_genes", "min_cells")},
+        progress=False if quiet else None,
+    )
+    for _ in rows:
+        pass
+    return _results.read(out)
+
+
+def _protocols(options: dict[str, Any]) -> list[Protocol]:
+    from gnnimpute._judge import Protocol
+
+    thin = options["thin"] or (() if options["mask"] else (0.1,))
+    return [*(Protocol("thin", rate) for rate in thin), *(Protocol("mask", rate) for rate in options["mask"])]
+
+
+def _report(results: pd.DataFrame, *, table: Path | None, figure: Path | None) -> None:
+    from gnnimpute import _benchmark_plots, _benchmark_table
+
+    text = _benchmark_table.summary(results)
+    click.echo(text, nl=False)
+    if table is not None:
+        with replacing(table) as beside:
+            beside.write_text(text, encoding="utf-8")
+    if figure is not None:
+        _benchmark_plots.save(results, figure)
