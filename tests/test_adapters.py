@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnimpute._adapters import built_in, chosen, metadata, peers
+from gnnimpute._adapters import built_in, chosen, metadata, peers, split_names
 
 PYTHON = """# /// script
 # requires-python = ">=3.11,<3.12"
@@ -96,3 +96,17 @@ def test_choosing_methods() -> None:
     assert [method.name for method in chosen(methods, ["pca", "Gene Mean ", "PCA"])] == ["PCA", "gene mean"]
     with pytest.raises(ValueError, match=r"no method 'gene means'\. Did you mean 'gene mean'.*--list"):
         chosen(methods, ["gene means"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        ([], []),
+        (["PCA"], ["PCA"]),
+        (["gnnimpute,PCA", "gene mean"], ["gnnimpute", "PCA", "gene mean"]),
+        (["gnnimpute, no graph,gnnimpute"], ["gnnimpute, no graph", "gnnimpute"]),
+        (["gnnimpute,No Graph, nothing,"], ["gnnimpute, No Graph", "nothing"]),
+    ],
+)
+def test_names_hold_commas_too(texts: list[str], names: list[str]) -> None:
+    assert split_names(texts, built_in()) == names

@@ -142,7 +142,7 @@ def _read(name: str, source: Path | AnnData, layer: str | None) -> AnnData:
     try:
         counts = counts_of(adata, layer, allow_non_counts=False)
     except (KeyError, ValueError) as error:
-        msg = f"{name}: {error.args[0]}"
+        msg = f"{name}: {error.args[0]} A comparison needs raw counts: name their layer with --layer."
         raise ValueError(msg) from None
     plain = AnnData(counts, obs=adata.obs[[]].copy(), var=adata.var.copy())  # mitochondrial genes may be told by `var`
     plain.obs_names, plain.var_names = plain.obs_names.astype(str), plain.var_names.astype(str)

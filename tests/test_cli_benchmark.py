@@ -1,0 +1,153 @@
+"""The command `benchmark`, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import anndata
+import pytest
+from click.testing import CliRunner, Result
+
+import gnnimpute as gi
+from gnnimpute import _benchmark
+from gnnimpute._results import read
+from gnnimpute.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import scipy.sparse as sp
+
+FAST = ["--min-genes", "0", "--methods", "gene mean,no imputation"]
+PEER = """# /// script
+# [tool.gnnimpute.methods]
+# "MAGIC" = []
+# "MAGIC, normalised" = ["--scale", "normalised"]
+# ///
+"""
+
+
+@pytest.fixture
+def source(counts: sp.csr_matrix, tmp_path: Path) -> Path:
+    gi.io.write(anndata.AnnData(counts), tmp_path / "tiny.h5ad")
+    return tmp_path / "tiny.h5ad"
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> Path:
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "magic.py").write_text(PEER)
+    return tmp_path / "peers"
+
+
+def benchmark(*args: object) -> Result:
+    return CliRunner().invoke(main, ["benchmark", *map(str, args)])
+
+
+def refuse(*args: object) -> str:
+    done = benchmark(*args)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+    return done.stderr
+
+
+def test_results_table_and_figure(source: Path, tmp_path: Path) -> None:
+    out, table, figure = (tmp_path / name for name in ("r.csv", "r.md", "r.png"))
+    done = benchmark(source, "--out", out, "--table", table, "--figure", figure, *FAST, "--thin", 0.1, "--mask", 0.2)
+    assert done.exit_code == 0, done.output
+    assert len(read(out)) == 2 * 2 * 4
+    assert done.stdout == table.read_text()
+    assert "10 % of the molecules hidden" in done.stdout
+    assert "20 % of each gene's non-zeros hidden" in done.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "tiny (1/1), mask 0.2, seed 0\n" in done.stderr
+    assert "  2/2 no imputation: poisson_deviance " in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.h5ad", "r.csv", "r.md", "r.png"}
+
+
+def test_again_without_a_word(source: Path, tmp_path: Path) -> None:
+    arguments = [source, "--out", tmp_path / "r.csv", *FAST, "--quiet"]
+    first, again = benchmark(*arguments), benchmark(*arguments)
+    assert first.exit_code == again.exit_code == 0
+    assert first.stderr == again.stderr == ""
+    assert first.stdout == again.stdout
+
+
+def test_absent_peers_are_in_the_results(source: Path, tmp_path: Path, peers: Path) -> None:
+    chosen = ["--methods", "gene mean,magic, Normalised", "--methods", "MAGIC"]
+    done = benchmark(source, "--out", tmp_path / "r.csv", "--min-genes", 0, "--peers", peers, *chosen)
+    assert done.exit_code == 0, done.output
+    status = read(tmp_path / "r.csv").groupby("method")["status"].unique().map(list).to_dict()
+    assert status == {"gene mean": ["ok"], "MAGIC, normalised": ["absent"], "MAGIC": ["absent"]}
+    install = f"python {peers / 'install.py'} magic"
+    assert f"Warning:   3/3 MAGIC: absent. To install it: {install}\n" in done.stderr
+    assert f"- MAGIC: absent. {install}\n" in done.stdout
+
+
+def test_list(peers: Path) -> None:
+    done = benchmark("--list", "--peers", peers)
+    assert done.exit_code == 0
+    assert "gnnimpute, no graph: installed\n" in done.stdout
+    assert f"MAGIC: absent. To install it: python {peers / 'install.py'} magic\n" in done.stdout
+    alone = benchmark("--list")
+    assert "MAGIC" not in alone.stdout
+    assert "--peers benchmarks/peers" in alone.stderr
+
+
+def test_mistakes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.csv"
+    assert "gnnimpute benchmark DATA... --out results.csv" in refuse(source)
+    assert "gnnimpute benchmark DATA... --out results.csv" in refuse("--out", out)
+    assert "There is no file" in refuse(tmp_path / "nothing.h5ad", "--out", out)
+    assert "no method 'magic'" in refuse(source, "--out", out, "--methods", "magic")
+    assert "There is no folder" in refuse(source, "--out", out, "--peers", tmp_path / "nowhere")
+    assert "1.5 is no share above 0 and below 1" in refuse(source, "--out", out, "--thin", 1.5)
+    assert "its ending must be one of .png" in refuse(source, "--out", out, "--figure", tmp_path / "r.txt")
+    assert "there is no folder" in refuse(source, "--out", out, "--table", tmp_path / "nowhere" / "r.md")
+    assert "there is no folder" in refuse(source, "--out", tmp_path / "nowhere" / "r.csv")
+    assert "needs raw counts" in refuse(source, "--out", out, "--layer", "spliced")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "is no CSV of results" in refuse(source, "--out", tmp_path / "other.csv")
+    assert (tmp_path / "other.csv").read_text() == "a,b\n1,2\n"
+    assert not out.exists()
+
+
+def test_interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_benchmark, "_rows", interrupt)
+    done = benchmark(source, "--out", tmp_path / "r.csv", *FAST)
+    assert done.exit_code == 130
+    assert f"Interrupted. What was done is in {tmp_path / 'r.csv'}: the same command goes on" in done.stderr
+
+
+def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def run(data: object, **options: object) -> list[object]:
+        seen.append(options | {"data": data})
+        return []
+
+    monkeypatch.setattr(_benchmark, "run", run)
+    monkeypatch.setattr("gnnimpute._results.read", lambda _: None)
+    monkeypatch.setattr("gnnimpute._cli_benchmark._report", lambda *_, **__: None)
+    asked = ["--seeds", 3, "--thin", 0.1, "--thin", 0.8, "--time-limit", 9, "--threads", 1, "--retry", "--epochs", 5]
+    asked += ["--min-genes", 7, "--min-cells", 2, "--layer", "counts", "--methods", "gnnimpute"]
+    assert benchmark(source, "--out", tmp_path / "r.csv", *asked).exit_code == 0
+    assert benchmark(source, "--out", tmp_path / "r.csv", "--mask", 0.3).exit_code == 0
+    first, second = seen
+    assert (first["data"], list(first["seeds"]), first["retry"], first["layer"]) == (
+        (source,),
+        [0, 1, 2],
+        True,
+        "counts",
+    )
+    assert first["protocols"] == [("thin", 0.1), ("thin", 0.8)]
+    assert (first["budget"].time_limit, first["budget"].threads) == (9, 1)
+    assert first["quality"] == {"min_genes": 7, "min_cells": 2}
+    assert [(method.name, method.arguments) for method in first["methods"]] == [("gnnimpute", ("--epochs", "5"))]
+    assert second["protocols"] == [("mask", 0.3)]
+    assert len(second["methods"]) == 10
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
