@@ -106,7 +106,8 @@ def _write(ax: Axes, text: str, place: int, *, right: bool = False) -> None:
     """A word in place of a dot."""
     at, coordinates = (0.97 if right else 0.03, place), ("axes fraction", "data")
     ha = "right" if right else "left"
-    ax.annotate(text, at, xycoords=coordinates, va="center", ha=ha, fontsize="x-small", color="#444444")
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    ax.annotate(text, at, xycoords=coordinates, va="center", ha=ha, fontsize="x-small", color="#444444", bbox=behind)
 
 
 def _why(table: pd.DataFrame, label: str) -> str:
