@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import anndata
@@ -113,14 +115,20 @@ def test_mistakes(source: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
     def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), how)
+        time.sleep(5)
 
     monkeypatch.setattr(_benchmark, "_rows", interrupt)
     done = benchmark(source, "--out", tmp_path / "r.csv", *FAST)
     assert done.exit_code == 130
     assert f"Interrupted. What was done is in {tmp_path / 'r.csv'}: the same command goes on" in done.stderr
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

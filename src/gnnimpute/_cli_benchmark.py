@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from gnnimpute._atomic import check_place, replacing
 from gnnimpute._command import INTERRUPTED, Command, Option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from gnnimpute._judge import Protocol
@@ -88,11 +92,22 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
         msg = f"--figure {options['figure']}: its ending must be one of {', '.join(_FIGURES)}."
         raise click.UsageError(msg)
     try:
-        results = _compare(data, methods, out, quiet=quiet, options=options)
+        with _ended_like_interrupted():
+            results = _compare(data, methods, out, quiet=quiet, options=options)
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What was done is in {out}: the same command goes on from there.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     _report(results, table=options["table"], figure=options["figure"])
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, as `timeout` and cluster schedulers send it, end the method that runs too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _methods(options: dict[str, Any]) -> list[Method]:
