@@ -72,6 +72,14 @@ def test_the_smallest_data(make: Make, shape: tuple[int, int]) -> None:
 
 
 @each_control
+def test_cells_that_are_all_equal(make: Make) -> None:
+    counts = sp.csr_matrix(np.tile(np.array([3, 0, 1, 2], dtype=np.float32), (6, 1)))
+    got = values(make, counts)
+    np.testing.assert_allclose(got[:, [0, 2, 3]], counts.toarray()[:, [0, 2, 3]], rtol=1e-6)
+    np.testing.assert_allclose(got[:, 1], 0)
+
+
+@each_control
 def test_a_gene_without_counts_stays_without(make: Make, counts: sp.csr_matrix) -> None:
     empty = counts.toarray()
     empty[:, 7] = 0

@@ -32,6 +32,7 @@ LEAST = 0.2
 """Share of a gene's mean below which no principal components take an estimate: nothing seen is impossible."""
 
 _BLOCK = 512  # cells at a time
+_NO_VARIANCE = 1e-9  # rounding error
 
 
 class Control(NamedTuple):
@@ -131,7 +132,8 @@ class _Components:
         roots = _normalized(counts).sqrt()
         self._depth, self._floor = _depth(counts), LEAST * _shares(counts) * _target(counts)
         self._mean = np.asarray(roots.mean(axis=0), dtype=np.float64).ravel()
-        self.n_used = min(n_components, min(roots.shape) - 1)
+        spread = np.asarray(roots.multiply(roots).mean(axis=0)).ravel() - self._mean**2
+        self.n_used = min(n_components, min(roots.shape) - 1) if spread.max() > _NO_VARIANCE else 0
         self._scores, self._loadings = _components(roots, self.n_used, seed)
 
     def expected(self, rows: slice, ranks: tuple[int, ...]) -> list[Values]:
