@@ -56,8 +56,7 @@ def impute(counts: anndata.AnnData, arguments: argparse.Namespace) -> Answer:
     scvi.model.SCVI.setup_anndata(counts)
     model = scvi.model.SCVI(counts)
     length = budget(counts.n_obs) if arguments.budget == "stated" else {}
-    settings = {"train_size": TRAIN_SHARE, "batch_size": BATCH, "accelerator": "cpu", "check_val_every_n_epoch": 1}
-    settings |= length
+    settings = {"train_size": TRAIN_SHARE, "batch_size": BATCH, "accelerator": "cpu", **length}
     model.train(**settings, enable_progress_bar=False)
     share = np.zeros(counts.shape, dtype=np.float32)
     for _ in range(DRAWS):  # all at once would hold all draws of all cells in memory
