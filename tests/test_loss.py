@@ -53,7 +53,8 @@ def dense_loss(network: Autoencoder, decoded: Tensor, hidden: Tensor, kept: Tens
     at_hidden = hidden > 0
     exposure = hidden.sum(1, keepdim=True) + (0 if config.hide == "molecules" else kept.sum(1, keepdim=True))
     if config.loss == "squared_error":
-        error = (decoded - network.target_total * hidden / exposure) ** 2
+        least = kept.masked_fill(kept == 0, torch.inf).amin(1, keepdim=True) if config.hide == "nonzeros" else 0
+        error = (decoded - network.target_total * (hidden - least) / exposure) ** 2
         return error.mean() if config.hide == "molecules" else error[at_hidden].mean()
     mean = torch.softmax(decoded, 1) * exposure
     if config.loss == "poisson":
@@ -96,7 +97,9 @@ def test_hidden_counts_that_are_not_zero_have_probability_one_in_all(loss: str) 
     decoded = torch.tensor([[0.3, 1.0]], dtype=torch.float64)
     total = 0.0
     for y in range(1, 400):
-        hidden = Hidden(torch.zeros(1).long(), torch.zeros(1).long(), torch.tensor([float(y)]), torch.tensor([6.0]))
+        hidden = Hidden(
+            torch.zeros(1).long(), torch.zeros(1).long(), torch.tensor([float(y)]), torch.tensor([6.0]), torch.ones(1)
+        )
         minus_log = hidden_loss(network, decoded, hidden, config=config)
         constant = torch.lgamma(torch.tensor(y + 1.0, dtype=torch.float64)) if loss == "poisson" else 0
         total += float(torch.exp(-minus_log - constant).detach())
@@ -167,7 +170,8 @@ def test_squared_error_is_in_units_of_normalized_counts(counts: sp.csr_matrix, h
     network = a_network(config)
     kept, hidden = split(counts, hide)
     target = Hidden.of(hidden, kept, config)
-    truth = network.target_total * torch.from_numpy(hidden.toarray()) / target.exposure[:, None]
+    least = target.unit[:, None] if hide == "nonzeros" else 0
+    truth = network.target_total * (torch.from_numpy(hidden.toarray()) - least) / target.exposure[:, None]
     deeper = Hidden.of(hidden * 3, kept * 3, config)
     for this in (target, deeper):
         assert float(hidden_loss(network, truth, this, config=config)) == pytest.approx(0, abs=1e-5)

@@ -44,7 +44,7 @@ LAYERS = (
     # torch starts here
     {"_loss", "_nn", "_rows"},
     {"_borrowed", "_checkpoint", "_estimates", "_infer", "_train", "_values"},
-    {"_imputer"},
+    {"_imputer", "_labelled"},
     # AnnData starts here
     {
         "_components",

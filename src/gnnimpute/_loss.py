@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gnnimpute._rows import totals
+from gnnimpute._rows import totals, units
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -29,6 +29,8 @@ class Hidden(NamedTuple):
     """(nnz,) hidden count."""
     exposure: Tensor
     """(n_cells,) total that shares of the cell are multiplied with to be expected counts."""
+    unit: Tensor
+    """(n_cells,) the least that a non-zero can be: one molecule, on the scale of the cell's values."""
 
     @classmethod
     def of(
@@ -37,20 +39,22 @@ class Hidden(NamedTuple):
         kept: sp.csr_matrix,
         config: Config,
         *,
+        labels: sp.csr_matrix | None = None,
         device: torch.device | str = "cpu",
     ) -> Hidden:
         """Prepare the hidden part of some cells as a target.
 
         Single molecules are hidden everywhere, so the hidden total is the exposure; a hidden non-zero is a whole entry,
-        so the exposure is all that the cell had.
+        so the exposure is all that the cell had. `labels` are further targets, which the cell never had.
         """
-        entries = hidden.tocoo()
+        entries = (hidden if labels is None else hidden + labels).tocoo()
         exposure = totals(hidden) if config.hide == "molecules" else totals(hidden) + totals(kept)
         return cls(
             torch.from_numpy(entries.row.astype(np.int64)).to(device),
             torch.from_numpy(entries.col.astype(np.int64)).to(device),
             torch.from_numpy(entries.data.astype(np.float32)).to(device),
             torch.from_numpy(exposure.astype(np.float32)).to(device),
+            torch.from_numpy(units(kept)).to(device),
         )
 
 
@@ -75,7 +79,8 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
     Returns
     -------
     Negative log-likelihood per hidden molecule (hidden entry, for non-zeros) up to terms without the network, or the
-    mean squared error of counts scaled to the median total.
+    mean squared error of counts scaled to the median total. Of hidden non-zeros the network then predicts what is
+    beyond the one molecule that each of them has for sure.
     """
     if config.loss == "squared_error":
         return _squared_error(network, decoded, hidden, config)
@@ -95,11 +100,12 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
 
 
 def _squared_error(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:
-    observed = network.target_total * hidden.molecules / hidden.exposure[hidden.rows]
+    scale = network.target_total / hidden.exposure[hidden.rows]
     at_hidden = decoded[hidden.rows, hidden.cols]
-    error = ((at_hidden - observed) ** 2).sum()
     if config.hide == "nonzeros":
-        return error / max(len(hidden.rows), 1)
+        beyond = scale * (hidden.molecules - hidden.unit[hidden.rows])
+        return ((at_hidden - beyond) ** 2).sum() / max(len(hidden.rows), 1)
+    error = ((at_hidden - scale * hidden.molecules) ** 2).sum()
     # A cell of which nothing is hidden says nothing about its shares.
     seen = hidden.exposure > 0
     zeros = ((decoded**2).sum(1) * seen).sum() - (at_hidden**2).sum()

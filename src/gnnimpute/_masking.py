@@ -45,7 +45,7 @@ def hide_molecules(counts: sp.csr_matrix, rate: float, rng: np.random.Generator)
     -------
     What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
     """
-    hidden = rng.random(counts.nnz, dtype=np.float32) < rate  # what one molecule, the most frequent count, needs
+    hidden = rng.random(counts.nnz) < rate  # what one molecule, by far the most frequent count, needs
     hidden = hidden * np.minimum(counts.data, 1)
     many = np.flatnonzero(counts.data > 1)
     if len(many):

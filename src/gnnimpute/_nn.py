@@ -93,6 +93,7 @@ class Autoencoder(nn.Module):
     mean: Tensor
     scale: Tensor
     target_total: Tensor
+    spread: Tensor
 
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
@@ -116,6 +117,9 @@ class Autoencoder(nn.Module):
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_genes))
         self.register_buffer("target_total", torch.ones(()))
+        if not self.is_share:
+            # Genes differ a thousandfold in expression: each is predicted in units of its own standard deviation.
+            self.register_buffer("spread", torch.ones(n_genes))
 
     def encode(self, x: SparseRows, first: Tensor, second: Tensor) -> Tensor:
         h = self.project(x)  # (m, H, C)
@@ -137,4 +141,4 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         out: Tensor = self.out(F.relu(self.norm3(self.expand(latent))))
-        return out if self.is_share else F.relu(out)
+        return out if self.is_share else F.relu(out) * self.spread

@@ -157,6 +157,15 @@ def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
+def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
+    """Smallest non-zero value of each cell, of shape (n_cells,): one molecule, on whatever scale; 1 without counts."""
+    some = np.diff(counts.indptr) > 0
+    smallest = np.ones(counts.shape[0], dtype=np.float32)
+    if some.any():
+        smallest[some] = np.minimum.reduceat(counts.data, counts.indptr[:-1][some])
+    return smallest
+
+
 def check_learnable(counts: sp.csr_matrix) -> None:
     """Raise ValueError where there is nothing to learn from."""
     if counts.shape[0] < 2:

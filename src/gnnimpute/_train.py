@@ -17,9 +17,10 @@ from gnnimpute._infer import chunks, embed
 from gnnimpute._loss import Hidden, hidden_loss
 from gnnimpute._masking import hide
 from gnnimpute._nn import Autoencoder
-from gnnimpute._rows import Rows, totals
+from gnnimpute._rows import Rows, totals, units
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import scipy.sparse as sp
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 ACTIVATIONS = 2**31
 """Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
 machine."""
+_LEAST_SPREAD = 0.05
+"""Molecules that the expression of any gene may differ by: one that was never more than one molecule can be learnt."""
 VALIDATE_ON = 2048
 """Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
 
@@ -61,6 +64,8 @@ def train(
     config: Config,
     *,
     rng: np.random.Generator,
+    labels: sp.csr_matrix | None = None,
+    after_epoch: Callable[[Training], None] | None = None,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     checkpoint: Path | None = None,
@@ -77,6 +82,10 @@ def train(
         Settings.
     rng
         Source of all randomness; PyTorch's global one is left as it was.
+    labels
+        Further targets to train on, of shape (n_cells, n_genes): masked values that the paper's protocol knows.
+    after_epoch
+        Called after every epoch.
     device
         Where to compute.
     progress
@@ -89,15 +98,18 @@ def train(
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
-        watched = np.sort(np.random.default_rng(0).permutation(graph.n_cells)[:VALIDATE_ON])
+        cells = np.flatnonzero(np.diff(split.held_out.indptr))
+        watched = np.sort(np.random.default_rng(0).permutation(cells)[:VALIDATE_ON])
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=None if progress is None else not progress)  # fmt: skip
         with interruptible() as interrupted, bar:
             while state.epoch < config.n_epochs and _is_falling(state.history["validation"], config):
-                loss = _epoch(state, split.kept, graph, config)
+                loss = _epoch(state, split.kept, graph, config, labels)
                 _validate(state, split, graph, config, watched)
                 state.history["training"].append(loss)
                 state.epoch += 1
+                if after_epoch is not None:
+                    after_epoch(state)
                 bar.set_postfix(loss=f"{state.history['validation'][-1]:.4f}", best=f"{state.best_loss:.4f}")
                 bar.update()
                 if checkpoint is not None:
@@ -122,11 +134,7 @@ def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device
     mean, deviation = Rows(kept, float(network.target_total)).moments()
     network.mean.copy_(torch.from_numpy(mean))
     network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
-    if network.is_share:
-        # Start from the mean of every gene: all that the network has to learn is how cells differ.
-        molecules = np.asarray(kept.sum(0)).ravel() + 0.5
-        with torch.no_grad():
-            network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
+    _start_at_gene_means(network, kept, config)
     network.to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -134,6 +142,23 @@ def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device
     warm_up = _n_batches(kept.shape, config) * 2
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm_up))
     return Training(network, copy.deepcopy(network), optimizer, schedule, rng)
+
+
+@torch.no_grad()
+def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Config) -> None:
+    """All that the network has to learn is then how cells differ."""
+    if network.is_share:
+        molecules = np.asarray(kept.sum(0)).ravel() + 0.5
+        network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
+        return
+    n_genes, scale = kept.shape[1], float(network.target_total) / np.maximum(totals(kept), 1)
+    least = units(kept) if config.hide == "nonzeros" else np.zeros(kept.shape[0])
+    values = (kept.data - np.repeat(least, np.diff(kept.indptr))) * np.repeat(scale, np.diff(kept.indptr))
+    n_values = np.bincount(kept.indices, minlength=n_genes) if config.hide == "nonzeros" else kept.shape[0]
+    mean, square = (np.bincount(kept.indices, values**power, n_genes) / np.maximum(n_values, 1) for power in (1, 2))
+    spread = np.sqrt(np.maximum(square - mean**2, 0)) + _LEAST_SPREAD
+    network.spread.copy_(torch.from_numpy(spread))
+    network.out.bias.copy_(torch.from_numpy(mean / spread))
 
 
 @torch.no_grad()
@@ -157,7 +182,9 @@ def _n_batches(shape: tuple[int, int], config: Config) -> int:
     return max(1, min(-(-n_cells // largest), n_cells // 2))  # batch norm needs two cells in a batch
 
 
-def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config) -> float:
+def _epoch(
+    state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, labels: sp.csr_matrix | None
+) -> float:
     device = state.network.mean.device
     state.network.train()
     split = hide(counts, config.hide_rate, config, rng=state.rng)
@@ -167,7 +194,8 @@ def _epoch(state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config:
     for part in np.array_split(order, _n_batches(counts.shape, config)):
         seeds = np.sort(part)
         decoded = state.network.decode(_encode(state.network, rows, graph.block(seeds)))
-        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, device=device)
+        known = None if labels is None else labels[seeds]
+        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, labels=known, device=device)
         loss = hidden_loss(state.network, decoded, hidden, config=config)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

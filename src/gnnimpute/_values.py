@@ -12,7 +12,7 @@ import torch
 from gnnimpute._config import Estimate, Output
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._infer import chunks
-from gnnimpute._rows import totals
+from gnnimpute._rows import totals, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,13 +53,15 @@ class Decoder:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
         target_total = float(self.network.target_total)
         depth = (np.maximum(totals(counts), 1) / target_total).astype(np.float32)
+        unit = units(counts)
         for c in chunks(len(cells), DECODE):
             here = cells[c]
             value = self._decoded(latent[torch.from_numpy(here).to(latent.device)]) * depth[here][:, None]
-            if estimate == "detected":
-                value = value if self._answers_detected else detected(value)
-            elif self._answers_detected:
-                value = mean_of_detected(value)
+            if self._predicts_beyond_one:
+                value = 1 + value / unit[here][:, None]
+                value = (value if estimate == "detected" else mean_of_detected(value)) * unit[here][:, None]
+            elif estimate == "detected":
+                value = detected(value)
             if estimate == "posterior" and self.dispersion is not None:
                 value = posterior(value, counts[here].toarray(), self.dispersion)
             if output != "counts":
@@ -86,8 +88,8 @@ class Decoder:
         return normalized
 
     @property
-    def _answers_detected(self) -> bool:
-        """Squared error on hidden non-zeros alone gives their mean; the likelihoods are truncated and give the mean."""
+    def _predicts_beyond_one(self) -> bool:
+        """Squared error on hidden non-zeros gives their mean; the likelihoods are truncated and give that of all."""
         return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
 
 

@@ -1,0 +1,97 @@
+"""The paper's protocol trains on what it knows, and on nothing that it is judged by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from gnnimpute import Config, NeighborGraph, metrics
+from gnnimpute._labelled import impute_labelled
+
+SMALL = Config(
+    n_hidden=8, n_latent=4, n_epochs=3, patience=3, batch_size=30, hide="nonzeros", hide_rate=0.2, loss="squared_error"
+)
+
+
+@pytest.fixture
+def normalized(counts: sp.csr_matrix) -> sp.csr_matrix:
+    total = np.asarray(counts.sum(1)).ravel()
+    return sp.csr_matrix(sp.diags(np.median(total) / np.maximum(total, 1)) @ counts).astype(np.float32)
+
+
+@pytest.fixture
+def hold_out(normalized: sp.csr_matrix) -> metrics.LabelledHoldOut:
+    return metrics.LabelledHoldOut.mask(normalized, 0.2, split=metrics.split_cells(normalized.shape[0], rng=0), rng=0)
+
+
+@pytest.fixture
+def graph(hold_out: metrics.LabelledHoldOut) -> NeighborGraph:
+    return NeighborGraph.from_embedding(np.log1p(hold_out.train.toarray()), n_neighbors=4)
+
+
+def test_values_are_at_least_one_molecule_on_the_scale_of_the_cell(hold_out, graph):
+    values = impute_labelled(hold_out, graph, config=SMALL).values
+    assert values.shape == hold_out.train.shape
+    for cell, row in enumerate(hold_out.train):
+        assert values[cell].min() >= row.data.min() * (1 - 1e-5)
+
+
+def test_learning_beats_the_least_possible_value(hold_out, graph):
+    config = Config(**(SMALL.to_dict() | {"n_epochs": 60, "patience": 60, "learning_rate": 0.01}))
+    imputed = impute_labelled(hold_out, graph, config=config)
+    least = np.array([row.data.min() for row in hold_out.train])[:, None] * np.ones(hold_out.train.shape[1])
+    ours, other = (metrics.score(hold_out, values, n_resamples=0) for values in (imputed.values, least))
+    assert ours["mse"].value < 0.8 * other["mse"].value
+    assert ours["pcc"].value > 0.3
+
+
+def test_masked_values_of_test_cells_change_nothing(normalized, hold_out, graph):
+    changed = sp.csr_matrix(normalized, copy=True)
+    for cell in hold_out.split.test:
+        row = slice(*changed.indptr[cell : cell + 2])
+        masked = ~np.isin(changed.indices[row], hold_out.train[cell].indices)
+        changed.data[row] = np.where(masked, 1000, changed.data[row])
+    other = metrics.LabelledHoldOut.mask(changed, 0.2, split=hold_out.split, rng=0)
+    assert (other.train != hold_out.train).nnz == 0
+    np.testing.assert_array_equal(
+        impute_labelled(other, graph, config=SMALL).values, impute_labelled(hold_out, graph, config=SMALL).values
+    )
+
+
+def test_masked_values_of_training_cells_are_learnt_from(normalized, hold_out, graph):
+    changed = sp.csr_matrix(normalized, copy=True)
+    for cell in hold_out.split.train:
+        row = slice(*changed.indptr[cell : cell + 2])
+        masked = ~np.isin(changed.indices[row], hold_out.train[cell].indices)
+        changed.data[row] = np.where(masked, 1000, changed.data[row])
+    other = metrics.LabelledHoldOut.mask(changed, 0.2, split=hold_out.split, rng=0)
+    assert not np.array_equal(
+        impute_labelled(other, graph, config=SMALL).values, impute_labelled(hold_out, graph, config=SMALL).values
+    )
+
+
+def test_curves_are_the_metrics_of_validation_cells(normalized, hold_out, graph):
+    imputed = impute_labelled(hold_out, graph, config=SMALL, curves=True)
+    assert all(len(imputed.history[name]) == 3 for name in ("training", "validation", "mse", "mae", "pcc", "cs"))
+    masked = (normalized - hold_out.train).tocoo()
+    here = np.isin(masked.row, hold_out.split.validation)
+    truth, guess = masked.data[here], imputed.values[masked.row[here], masked.col[here]]
+    assert imputed.history["mse"][imputed.best_epoch] == pytest.approx(metrics.mse(truth, guess), rel=1e-4)
+    assert imputed.history["cs"][imputed.best_epoch] == pytest.approx(metrics.cs(truth, guess), rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_bits(hold_out, graph):
+    first, second = (impute_labelled(hold_out, graph, config=SMALL, rng=3).values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_blind_hold_out_is_refused(counts, graph):
+    blind = metrics.HoldOut.mask(counts, 0.2, rng=0)
+    with pytest.raises(TypeError, match="is a HoldOut: the paper's protocol needs LabelledHoldOut"):
+        impute_labelled(blind, graph, config=SMALL)
+
+
+def test_hidden_molecules_have_no_labels(hold_out, graph):
+    with pytest.raises(ValueError, match="use Config\\(hide='nonzeros'\\)"):
+        impute_labelled(hold_out, graph, config=Config())
