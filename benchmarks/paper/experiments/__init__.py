@@ -1,0 +1,28 @@
+"""The experiments of the paper. Each has `compute` (fills a CSV), `draw` and `report` (from the CSV alone)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from experiments import attention, curves, headline
+from experiments.shares import Dropout, Labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from experiments.reports import Report
+
+EXPERIMENTS: dict[str, Any] = {
+    "headline": headline,
+    "curves": curves,
+    "dropout": Dropout,
+    "labels": Labels,
+    "attention": attention,
+}
+
+
+def finish(name: str, out: Path) -> Report:
+    """Draw the figure of an experiment and say what it found, from its CSV."""
+    experiment, path = EXPERIMENTS[name], out / f"{name}.csv"
+    experiment.draw(path, path.with_suffix(".png"))
+    return experiment.report(path)

@@ -1,0 +1,116 @@
+"""Blind comparisons, by the machinery of ``gnnimpute benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.data import SOURCES, Absent, counts_of
+from experiments.published import METRICS
+from experiments.setting import BLIND_EPOCHS, BLIND_MOST_CELLS, PAPER
+from gnnimpute import _benchmark
+from gnnimpute._adapters import built_in, chosen, peers
+from gnnimpute._exchange import MEAN, reading_answer, write_counts
+from gnnimpute._judge import Budget, Protocol
+from gnnimpute._peers import Method
+from gnnimpute._results import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+
+    from experiments.setting import Setting
+
+
+def methods(setting: Setting) -> list[Method]:
+    """Methods of the package and, with a folder of adapters, of others."""
+    epochs = setting.epochs or (None if setting.full else BLIND_EPOCHS)
+    ours = built_in(epochs=setting.epochs)
+    if epochs is not None:
+        ours = [Method(PAPER, ("--epochs", str(epochs))) if one.name == PAPER else one for one in ours]
+    return chosen(ours + (peers(setting.peers) if setting.peers else []), setting.methods)
+
+
+def compare(
+    setting: Setting, path: Path, *, data: Sequence[str], protocols: Sequence[str], rates: Sequence[float] = (0.1,)
+) -> None:
+    """Run all methods on all sets; what is in the file already is not run again.
+
+    Parameters
+    ----------
+    setting
+        Options of the run.
+    path
+        CSV of ``gnnimpute benchmark``.
+    data
+        Names of the sets.
+    protocols, rates
+        What is hidden.
+    """
+    for name in data:
+        try:
+            source = counts_of(setting, name)
+        except Absent as reason:
+            print(f"  {reason}")
+            continue
+        rows = _benchmark.run(
+            {name: source}, methods=_within_budget(setting, source),
+            protocols=[Protocol(kind, rate) for kind in protocols for rate in rates], seeds=setting.seeds(), out=path,
+            budget=Budget(time_limit=setting.time_limit, threads=setting.threads), quality=SOURCES[name].quality,
+        )  # fmt: skip
+        for _ in rows:
+            pass
+
+
+def wide(path: Path) -> pd.DataFrame:
+    """Results of masked non-zeros, one row for each network (method and estimate) and seed."""
+    table = read(path)
+    table = table[(table["protocol"] == "mask") & (table["status"] == "ok")]
+    table = table.assign(network=table["method"].where(table["estimate"] == MEAN,
+                                                       table["method"] + " (" + table["estimate"] + ")"))  # fmt: skip
+    keys = ["network", "data", "rate", "seed"]
+    return table.pivot_table(index=keys, columns="metric", values="value", sort=False).reset_index()[[*keys, *METRICS]]
+
+
+def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str = MEAN) -> Any:
+    """What a method makes of counts, each cell at its total, of shape (n_cells, n_genes); or why it made nothing.
+
+    Parameters
+    ----------
+    setting
+        Options of the run.
+    method
+        What to run.
+    adata
+        Counts in `X`, after quality control.
+    estimate
+        Which estimate, if the method has it.
+    """
+    with TemporaryDirectory(prefix="gnnimpute-") as folder:
+        source, out = Path(folder) / "in.h5ad", Path(folder) / "out.h5ad"
+        write_counts(adata, source)
+        outcome = method.run(
+            adata, source, out, seed=0, time_limit=setting.time_limit, threads=setting.threads
+        )
+        if outcome.status != "ok":
+            return f"{outcome.status}: {outcome.message}"
+        try:
+            with reading_answer(out, adata) as answer:
+                return np.asarray(answer.estimates.get(estimate, answer.estimates[next(iter(answer.estimates))])[:])
+        except ValueError as error:
+            return f"failed: {error}"
+
+
+def _within_budget(setting: Setting, source: Path | AnnData) -> list[Method]:
+    some = methods(setting)
+    if setting.full or setting.methods or setting.epochs:
+        return some
+    import anndata
+
+    adata = anndata.read_h5ad(source, backed="r") if isinstance(source, Path) else source
+    return [one for one in some if one.name != PAPER or adata.n_obs <= BLIND_MOST_CELLS]

@@ -1,0 +1,98 @@
+"""Figures: what they have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.published import LOWER_IS_BETTER, NAMES
+from gnnimpute._atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# After Okabe and Ito: colour-blind people can tell them apart.
+BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#767676"
+COLORS = (BLUE, ORANGE, GREEN, PINK, SKY, "#E69F00", "#000000", "#999933", "#882255", GREY)
+
+
+def panels(rows: int, columns: int, *, width: float = 3.0, height: float = 2.6) -> tuple[Figure, Any]:
+    """A figure and its axes, rows x columns."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize="small")
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    with replacing(path) as beside:
+        figure.savefig(beside, format=path.suffix.lstrip("."))
+
+
+def named(metric: str) -> str:
+    """Name of a metric, with an arrow to where it is better."""
+    return f"{NAMES[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)"
+
+
+def legend(figure: Figure, ax: Axes, *, columns: int = 4) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False,
+                  fontsize="small")  # fmt: skip
+
+
+def by_share(
+    axes: Iterable[Axes],
+    table: pd.DataFrame,
+    *,
+    x: str,
+    metrics: Sequence[str],
+    published: Mapping[str, Mapping[float, Mapping[str, float]]],
+) -> None:
+    """A panel for each metric: a line for each network over a share in per cent, and the published numbers as crosses.
+
+    Parameters
+    ----------
+    axes
+        As many as `metrics`.
+    table
+        Rows with the columns ``network``, `x` and `metrics`.
+    x
+        Column of the share.
+    metrics
+        What to draw.
+    published
+        Numbers by name, share and metric.
+    """
+    for ax, metric in zip(axes, metrics, strict=True):
+        for color, (network, part) in zip(COLORS, table.groupby("network", sort=False), strict=False):
+            mean = part.groupby(x)[metric].agg(["mean", "min", "max"])
+            ax.plot(100 * mean.index, mean["mean"], "o-", color=color, markersize=4, label=network)
+            ax.fill_between(100 * mean.index, mean["min"], mean["max"], color=color, alpha=0.2, linewidth=0)
+        for color, (name, numbers) in zip((BLUE, GREY), published.items(), strict=False):
+            shares = [share for share in numbers if metric in numbers[share]]
+            heights = [numbers[share][metric] for share in shares]
+            ax.plot(100 * np.array(shares), heights, "x", color=color, markersize=7, markeredgewidth=2, label=name)
+        ax.set_title(named(metric), fontsize="medium")
+
+
+def bars(ax: Axes, values: Mapping[str, Sequence[float]], *, colors: Sequence[str] | None = None) -> None:
+    """A bar for each name, to the mean of its values, which are dots."""
+    places = np.arange(len(values))[::-1]
+    colors = colors or [BLUE] * len(values)
+    for place, color, some in zip(places, colors, values.values(), strict=True):
+        ax.barh(place, np.mean(some), color=color, alpha=0.75, height=0.7)
+        if len(some) > 1:
+            ax.plot(some, [place] * len(some), "o", color="black", markersize=2.5)
+    ax.set_yticks(places, values)

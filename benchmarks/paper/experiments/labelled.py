@@ -1,0 +1,109 @@
+"""The paper's protocol: mask, split the cells, train, judge the masked values of test cells."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import gnnimpute as gi
+from experiments.data import neighbors
+from experiments.published import METRICS
+from gnnimpute._labelled import impute_labelled
+from gnnimpute._methods import CONTROLS
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+    from experiments.rows import Rows
+    from gnnimpute._labelled import Labelled
+
+CONTROL = ("mean of non-zeros", "neighbour mean of non-zeros")
+"""Controls to show beside networks: they know no labels."""
+
+
+class Case(NamedTuple):
+    """What a network gets, and what judges it."""
+
+    hold_out: gi.metrics.LabelledHoldOut
+    graph: gi.NeighborGraph
+    seed: int
+
+    @classmethod
+    def make(cls, values: sp.csr_matrix, *, rate: float = 0.1, train_fraction: float = 0.6, seed: int) -> Case:
+        """Split the cells and mask; the graph is made of what is left.
+
+        Parameters
+        ----------
+        values
+            Normalised values, of shape (n_cells, n_genes).
+        rate
+            Share of each gene's non-zeros to mask.
+        train_fraction
+            Share of the cells that have labels.
+        seed
+            Seed of everything.
+        """
+        split = gi.metrics.split_cells(values.shape[0], train_fraction=train_fraction, rng=seed)
+        hold_out = gi.metrics.LabelledHoldOut.mask(values, rate, split=split, rng=seed)
+        return cls(hold_out, neighbors(hold_out.train, seed), seed)
+
+    def train(self, config: gi.Config, *, curves: bool = False) -> Labelled:
+        """Train a network."""
+        return impute_labelled(self.hold_out, self.graph, config=config, rng=self.seed, curves=curves)
+
+    def judged(self, values: Any) -> dict[str, float]:
+        """MSE, MAE, PCC and CS."""
+        scores = gi.metrics.score(self.hold_out, values, n_resamples=0)
+        return {name: scores[name].value for name in METRICS}
+
+    def row(self, config: gi.Config) -> dict[str, Any]:
+        """Numbers of a network."""
+        started = time.perf_counter()
+        made = self.train(config)
+        return self.judged(made.values) | about(made, time.perf_counter() - started)
+
+    def control(self, name: str) -> dict[str, Any]:
+        """Numbers of a control, which sees the masked values alone."""
+        started = time.perf_counter()
+        made = CONTROLS[name](self.hold_out.train, self.seed)
+        values = np.concatenate(
+            [made.rows(slice(start, start + 512)).astype(np.float32) for start in range(0, self.graph.n_cells, 512)]
+        )
+        return self.judged(values) | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+def about(made: Labelled, seconds: float) -> dict[str, Any]:
+    """How a training went."""
+    epochs = len(made.history["validation"])
+    return {"seconds": round(seconds, 1), "epochs": epochs, "best_epoch": made.best_epoch + 1,
+            "n_parameters": made.n_parameters}  # fmt: skip
+
+
+def text(config: gi.Config) -> str:
+    """Settings in a column of a table."""
+    return json.dumps(config.to_dict())
+
+
+class Cases:
+    """Makes a case when its first number is asked for, and keeps the last one."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._kept: tuple[Any, Case] | None = None
+
+    def network(self, key: dict[str, Any], values: Any, config: gi.Config, **how: Any) -> None:
+        """A row of a network, unless it is there."""
+        self.rows.once(key, lambda: self._case(values, how).row(config), config=text(config))
+
+    def control(self, key: dict[str, Any], values: Any, name: str, **how: Any) -> None:
+        """A row of a control, unless it is there."""
+        self.rows.once(key, lambda: self._case(values, how).control(name))
+
+    def _case(self, values: Any, how: dict[str, Any]) -> Case:
+        wanted = (id(values), tuple(sorted(how.items())))
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = (wanted, Case.make(values(), **how))
+        return self._kept[1]

@@ -1,0 +1,69 @@
+"""What all experiments of one run share: where data are, where results go, and what networks may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gnnimpute import Config
+from gnnimpute._labelled import LABELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+OURS, PAPER = "gnnimpute", "gnnimpute, paper"
+
+SHORT = Config.paper(learning_rate=1e-3, batch_size=0, n_epochs=20, patience=10)
+"""The paper's network with a budget for two cores: the learning rate of the authors' code instead of 1e-4, steps of an
+eighth of the cells instead of all, and few epochs instead of 3000. Every network of the paper has the same."""
+
+BLIND_EPOCHS = 60
+"""Most epochs of the paper's network in blind comparisons. It is as published there: an epoch is one step, of all
+cells."""
+BLIND_MOST_CELLS = 1000
+"""Data with more cells are left out there: a step on 2843 cells takes ten seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Options of a run."""
+
+    out: Path
+    """Folder of the results."""
+    data: Path | None = None
+    """Folder of the data; what is not in it is downloaded, or simulated."""
+    n_seeds: int | None = None
+    """Number of seeds; by default that of each experiment."""
+    epochs: int | None = None
+    """Most epochs of every network; by default those of its settings."""
+    peers: Path | None = None
+    """Folder of adapters of other methods."""
+    methods: Sequence[str] | None = None
+    """Names of the methods in blind comparisons; by default all."""
+    threads: int = 2
+    time_limit: float = 600
+    """Seconds of each method in blind comparisons."""
+    full: bool = False
+    """Train and simulate as published."""
+
+    def seeds(self, default: int = 1) -> range:
+        """Seeds of an experiment."""
+        return range(default if self.n_seeds is None else self.n_seeds)
+
+    def networks(self) -> dict[str, Config]:
+        """Our network and the paper's."""
+        return {OURS: self._limited(LABELLED), PAPER: self.paper()}
+
+    def paper(self, **changes: object) -> Config:
+        """The paper's network.
+
+        Parameters
+        ----------
+        **changes
+            Settings that are to differ.
+        """
+        return self._limited(replace(Config.paper() if self.full else SHORT, **changes))
+
+    def _limited(self, config: Config) -> Config:
+        return config if self.epochs is None else replace(config, n_epochs=self.epochs)

@@ -1,0 +1,117 @@
+"""Figures 7 and 8: PBMC by masked and by labelled share."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from experiments import blind, drawing
+from experiments.data import PBMC, values_of
+from experiments.labelled import CONTROL, Cases
+from experiments.published import DROPOUT, GNNIMPUTE, LABELS, METRICS
+from experiments.reports import Report, averaged, beside
+from experiments.rows import Rows, read
+from experiments.setting import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from experiments.setting import Setting
+
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+FRACTIONS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+
+
+class Dropout:
+    """How much worse with more masked?"""
+
+    TITLE = "PBMC by masked share"
+
+    @staticmethod
+    def compute(setting: Setting, path: Path) -> None:
+        """Networks and controls at each rate."""
+        values = cache(lambda: values_of(setting, PBMC).normalized)
+        cases = Cases(Rows(path))
+        for seed in setting.seeds():
+            for rate in RATES:
+                key = {"data": PBMC, "rate": rate, "seed": seed}
+                for name in _networks(setting):
+                    config = setting.networks()[name]
+                    cases.network(key | {"network": name}, values, config, rate=rate, seed=seed)
+                for name in CONTROL:
+                    cases.control(key | {"network": name}, values, name, rate=rate, seed=seed)
+        if setting.peers is not None:
+            blind.compare(setting, path.with_stem("dropout_blind"), data=[PBMC], protocols=("mask",), rates=RATES)
+
+    @staticmethod
+    def draw(path: Path, out: Path) -> None:
+        """A panel for each metric; blind comparisons, if there are, in a row of their own."""
+        other = path.with_stem("dropout_blind")
+        figure, axes = drawing.panels(2 if other.exists() else 1, 4)
+        drawing.by_share(axes[0], read(path), x="rate", metrics=METRICS, published=DROPOUT)
+        if other.exists():
+            drawing.by_share(axes[1], blind.wide(other), x="rate", metrics=METRICS, published={})
+            axes[0][0].set_ylabel("labelled")
+            axes[1][0].set_ylabel("blind")
+            axes[1][-1].legend(fontsize="xx-small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        for ax in axes[-1]:
+            ax.set_xlabel("% of non-zeros masked")
+        drawing.legend(figure, axes[0][0])
+        drawing.save(figure, out)
+
+    @staticmethod
+    def report(path: Path) -> Report:
+        """All rates; the line is about 60 %."""
+        table = read(path)
+        ours = table[(table["network"] == OURS) & (table["rate"] == RATES[-1])]
+        published = [((name, f"{rate:g}"), some) for name, by in DROPOUT.items() for rate, some in by.items()]
+        line = f"60 % masked: {beside(ours, DROPOUT[GNNIMPUTE][0.6])}."
+        tables = averaged(table.sort_values(["network", "rate"], kind="stable"), ["network", "rate"], METRICS,
+                          published=published, heads={"rate": "masked"})  # fmt: skip
+        return Report(line, tables)
+
+
+class Labels:
+    """How much worse with fewer labelled cells?"""
+
+    TITLE = "PBMC by labelled share of the cells"
+
+    @staticmethod
+    def compute(setting: Setting, path: Path) -> None:
+        """Networks at each share."""
+        values = cache(lambda: values_of(setting, PBMC).normalized)
+        cases = Cases(Rows(path))
+        for seed in setting.seeds():
+            for fraction in FRACTIONS:
+                for name in _networks(setting):
+                    key = {"data": PBMC, "labelled": fraction, "seed": seed, "network": name}
+                    config = setting.networks()[name]
+                    cases.network(key, values, config, rate=0.1, train_fraction=fraction, seed=seed)
+
+    @staticmethod
+    def draw(path: Path, out: Path) -> None:
+        """A panel for each metric."""
+        figure, axes = drawing.panels(1, 4)
+        published = {GNNIMPUTE: LABELS}
+        drawing.by_share(axes[0], read(path), x="labelled", metrics=METRICS, published=published)
+        for ax in axes[0]:
+            ax.invert_xaxis()
+            ax.set_xlabel("% of cells labelled")
+        drawing.legend(figure, axes[0][0])
+        drawing.save(figure, out)
+
+    @staticmethod
+    def report(path: Path) -> Report:
+        """All shares; the line is about 10 %."""
+        table = read(path)
+        ours = table[(table["network"] == OURS) & (table["labelled"] == FRACTIONS[-1])]
+        published = [((GNNIMPUTE, f"{share:g}"), some) for share, some in LABELS.items()]
+        tables = averaged(table.sort_values(["network", "labelled"], ascending=[True, False], kind="stable"),
+                          ["network", "labelled"], METRICS, published=published)  # fmt: skip
+        return Report(f"10 % of the cells labelled: {beside(ours, LABELS[0.1])}.", tables)
+
+
+def _networks(setting: Setting) -> Iterable[str]:
+    """The paper's network costs too much for every share."""
+    return setting.networks() if setting.full else (OURS,)

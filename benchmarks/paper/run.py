@@ -1,0 +1,84 @@
+"""The experiments of the paper, each with its numbers, its figure, and ours beside the published.
+
+    python benchmarks/paper/run.py [EXPERIMENT ...] --data FOLDER --out FOLDER
+
+Without names, all of them. What is in the CSV of an experiment is not computed again: interrupt, and go on with the
+same command. README.md in this folder says what each does and what it costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run experiments; give 1 if one of them could not be."""
+    args = _parser().parse_args(arguments)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(args.threads)  # before numerical libraries are loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(format="  %(message)s", level=logging.WARNING)
+    logging.getLogger("gnnimpute._benchmark").setLevel(logging.INFO)
+    import torch
+
+    import tables
+    from experiments import EXPERIMENTS
+    from experiments.data import Absent
+    from experiments.setting import Setting
+
+    torch.set_num_threads(args.threads)
+    if unknown := [name for name in args.experiments if name not in EXPERIMENTS]:
+        print(f"There is no experiment {unknown[0]!r}, but {', '.join(EXPERIMENTS)}.", file=sys.stderr)
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    setting = Setting(out=args.out, data=args.data, n_seeds=args.seeds, epochs=args.epochs, peers=args.peers,
+                      methods=args.methods, threads=args.threads, time_limit=args.time_limit,
+                      full=args.full)  # fmt: skip
+    left_out = {}
+    for name in args.experiments or EXPERIMENTS:
+        started = time.monotonic()
+        print(f"{name}: {EXPERIMENTS[name].TITLE}", flush=True)
+        try:
+            EXPERIMENTS[name].compute(setting, args.out / f"{name}.csv")
+        except Absent as reason:
+            left_out[name] = str(reason)
+            print(f"  not run. {reason}", file=sys.stderr)
+            continue
+        print(f"{name}: {tables.of(name, args.out).line} ({time.monotonic() - started:.0f} s)", flush=True)
+        tables.write(args.out, left_out)
+    tables.write(args.out, left_out)
+    print(f"All tables are in {args.out / tables.SUMMARY}")
+    return 1 if left_out else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
+    parser.add_argument("--data", type=_folder, help="folder of the data; what it lacks is downloaded if it can be")
+    parser.add_argument("--out", type=Path, default=Path("results/paper"), help="folder of the results (%(default)s)")
+    parser.add_argument("--seeds", type=int, help="number of seeds, from 0 (default: headline 5, others 1)")
+    parser.add_argument("--epochs", type=int, help="most epochs of every network")
+    parser.add_argument("--peers", type=_folder, help="folder of adapters of other methods, such as benchmarks/peers")
+    parser.add_argument("--methods", type=lambda text: text.split(";"),
+                        help="methods of blind comparisons, with ; between (default: all)")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=2, help="threads (%(default)s)")
+    parser.add_argument("--time-limit", type=float, default=600,
+                        help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="networks and simulations at their published size")
+    return parser
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        msg = f"there is no folder {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
