@@ -105,6 +105,40 @@ class Config:
         return cls(**(settings | changes))
 
     @classmethod
+    def detected(cls, **changes: Any) -> Self:
+        """For ``estimate="detected"``: learn the values of whole non-zeros that are hidden, by their squared error.
+
+        The default learns how much cells express; what a dropout would have counted follows from that only as far as
+        counts are Poisson. This learns it directly.
+
+        Parameters
+        ----------
+        **changes
+            Settings that are to differ.
+        """
+        settings: dict[str, Any] = {
+            "hide": "nonzeros",
+            "hide_rate": 0.4,
+            "loss": "squared_error",
+            "n_epochs": 100,
+            "patience": 10,
+        }
+        return cls(**(settings | changes))
+
+    @classmethod
+    def of(cls, estimate: Estimate, **changes: Any) -> Self:
+        """The settings that serve an estimate best.
+
+        Parameters
+        ----------
+        estimate
+            What is to be estimated.
+        **changes
+            Settings that are to differ.
+        """
+        return cls.detected(**changes) if estimate == "detected" else cls(**changes)
+
+    @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
         """Config from what :meth:`to_dict` gave.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gnnimpute._nn import Autoencoder
     from gnnimpute._train import Training
 
-LABELLED = Config(hide="nonzeros", hide_rate=0.2, loss="squared_error", n_epochs=100, patience=10)
+LABELLED = Config.detected()
 """Our network, trained on what the protocol judges: the squared error of masked non-zeros."""
 
 

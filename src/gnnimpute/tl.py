@@ -113,7 +113,7 @@ def impute(
     batch_key: str | None = None,
     n_neighbors: int = 5,
     allow_non_counts: bool = False,
-    config: Config = Config(),  # noqa: B008 -- frozen
+    config: Config | None = None,
     rng: np.random.Generator | int | None = 0,
     device: str | None = None,
     progress: bool | None = None,
@@ -156,15 +156,9 @@ def impute(
     allow_non_counts
         Take values that are not whole, such as TPM.
     config
-        Settings of the network and its training, as for :func:`fit`.
-    rng
-        Seed or generator, as for :func:`fit`.
-    device
-        Where to compute, as for :func:`fit`.
-    progress
-        Show a bar, as for :func:`fit`.
-    checkpoint
-        File to write after every epoch, and to go on from, as for :func:`fit`.
+        Settings, as for :func:`fit`; by default `Config()`, and :meth:`Config.detected` for that estimate.
+    rng, device, progress, checkpoint
+        As for :func:`fit`.
 
     Raises
     ------
@@ -204,6 +198,7 @@ def impute(
     )
     training: dict[str, Any] = {}
     if imputer is None:
+        config = config or Config.of(estimate)
         check_choices(estimate, output, can_be_posterior=config.hide == "molecules")
         names = adata.var_names[chosen.genes]
         imputer = _fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
