@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     setting = Setting(out=args.out, data=args.data, n_seeds=args.seeds, epochs=args.epochs, peers=args.peers,
                       methods=args.methods, threads=args.threads, time_limit=args.time_limit,
-                      full=args.full)  # fmt: skip
+                      sim_cells=args.sim_cells, sim_genes=args.sim_genes, full=args.full)  # fmt: skip
     left_out = {}
     for name in args.experiments or EXPERIMENTS:
         started = time.monotonic()
@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="threads (%(default)s)")
     parser.add_argument("--time-limit", type=float, default=600,
                         help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
+    parser.add_argument("--sim-cells", type=int, help="cells of simulated sets (default: 600, with --full 4000)")
+    parser.add_argument("--sim-genes", type=int, default=20_000, help="genes of simulated sets (%(default)s)")
     parser.add_argument("--full", action="store_true", help="networks and simulations at their published size")
     return parser
 

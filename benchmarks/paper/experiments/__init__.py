@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from experiments import attention, curves, headline
+from experiments import attention, clusters, curves, error, headline, markers, splatter
 from experiments.shares import Dropout, Labels
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ EXPERIMENTS: dict[str, Any] = {
     "dropout": Dropout,
     "labels": Labels,
     "attention": attention,
+    "clusters": clusters,
+    "markers": markers,
+    "splatter": splatter,
+    "error": error,
 }
 
 

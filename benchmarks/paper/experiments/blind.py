@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.data import SOURCES, Absent, counts_of
+from experiments.data import SOURCES
 from experiments.published import METRICS
 from experiments.setting import BLIND_EPOCHS, BLIND_MOST_CELLS, PAPER
 from gnnimpute import _benchmark
@@ -19,7 +19,7 @@ from gnnimpute._peers import Method
 from gnnimpute._results import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from anndata import AnnData
@@ -37,7 +37,12 @@ def methods(setting: Setting) -> list[Method]:
 
 
 def compare(
-    setting: Setting, path: Path, *, data: Sequence[str], protocols: Sequence[str], rates: Sequence[float] = (0.1,)
+    setting: Setting,
+    path: Path,
+    *,
+    data: Mapping[str, Path | AnnData],
+    protocols: Sequence[str],
+    rates: Sequence[float] = (0.1,),
 ) -> None:
     """Run all methods on all sets; what is in the file already is not run again.
 
@@ -48,20 +53,16 @@ def compare(
     path
         CSV of ``gnnimpute benchmark``.
     data
-        Names of the sets.
+        Counts by name.
     protocols, rates
         What is hidden.
     """
-    for name in data:
-        try:
-            source = counts_of(setting, name)
-        except Absent as reason:
-            print(f"  {reason}")
-            continue
+    for name, source in data.items():
+        quality = SOURCES[name].quality if name in SOURCES else {}
         rows = _benchmark.run(
-            {name: source}, methods=_within_budget(setting, source),
+            {name: source}, methods=within_budget(setting, source),
             protocols=[Protocol(kind, rate) for kind in protocols for rate in rates], seeds=setting.seeds(), out=path,
-            budget=Budget(time_limit=setting.time_limit, threads=setting.threads), quality=SOURCES[name].quality,
+            budget=Budget(time_limit=setting.time_limit, threads=setting.threads), quality=quality,
         )  # fmt: skip
         for _ in rows:
             pass
@@ -106,7 +107,8 @@ def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str =
             return f"failed: {error}"
 
 
-def _within_budget(setting: Setting, source: Path | AnnData) -> list[Method]:
+def within_budget(setting: Setting, source: Path | AnnData) -> list[Method]:
+    """Methods without the paper's network where that costs too much."""
     some = methods(setting)
     if setting.full or setting.methods or setting.epochs:
         return some

@@ -65,14 +65,12 @@ class Case(NamedTuple):
         made = self.train(config)
         return self.judged(made.values) | about(made, time.perf_counter() - started)
 
-    def control(self, name: str) -> dict[str, Any]:
-        """Numbers of a control, which sees the masked values alone."""
-        started = time.perf_counter()
-        made = CONTROLS[name](self.hold_out.train, self.seed)
-        values = np.concatenate(
-            [made.rows(slice(start, start + 512)).astype(np.float32) for start in range(0, self.graph.n_cells, 512)]
-        )
-        return self.judged(values) | {"seconds": round(time.perf_counter() - started, 1)}
+
+def control(case: Case, name: str) -> np.ndarray:
+    """What a control makes of the masked values alone, of shape (n_cells, n_genes)."""
+    made = CONTROLS[name](case.hold_out.train, case.seed)
+    starts = range(0, case.graph.n_cells, 512)
+    return np.concatenate([made.rows(slice(start, start + 512)).astype(np.float32) for start in starts])
 
 
 def about(made: Labelled, seconds: float) -> dict[str, Any]:
@@ -100,7 +98,12 @@ class Cases:
 
     def control(self, key: dict[str, Any], values: Any, name: str, **how: Any) -> None:
         """A row of a control, unless it is there."""
-        self.rows.once(key, lambda: self._case(values, how).control(name))
+
+        def compute() -> dict[str, float]:
+            case = self._case(values, how)
+            return case.judged(control(case, name))
+
+        self.rows.once(key, compute)
 
     def _case(self, values: Any, how: dict[str, Any]) -> Case:
         wanted = (id(values), tuple(sorted(how.items())))

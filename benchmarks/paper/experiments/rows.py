@@ -30,7 +30,7 @@ class Rows:
         self._rows: list[dict[str, Any]] = read(path).to_dict("records") if path.exists() else []
 
     def once(self, key: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]], *, config: str = "") -> None:
-        """Compute a row and write the file anew, unless it has the row.
+        """Compute a row and write the file anew, unless it has the row; a method that was absent is tried again.
 
         Parameters
         ----------
@@ -46,8 +46,11 @@ class Rows:
         ValueError
             If the file has the row with other settings.
         """
-        for row in self._rows:
+        for row in self._rows[:]:
             if all(row.get(name) == value for name, value in key.items()):
+                if str(row.get("status")).startswith("absent"):
+                    self._rows.remove(row)
+                    break
                 if row.get(CONFIG, "") != config:
                     named = ", ".join(map(str, key.values()))
                     msg = f"{self.path} has {named} with other settings: name another folder with --out, or delete it."

@@ -18,6 +18,8 @@ SHORT = Config.paper(learning_rate=1e-3, batch_size=0, n_epochs=20, patience=10)
 """The paper's network with a budget for two cores: the learning rate of the authors' code instead of 1e-4, steps of an
 eighth of the cells instead of all, and few epochs instead of 3000. Every network of the paper has the same."""
 
+MOST_CELLS = 5000
+"""Data with more cells are left out with this budget."""
 BLIND_EPOCHS = 60
 """Most epochs of the paper's network in blind comparisons. It is as published there: an epoch is one step, of all
 cells."""
@@ -44,6 +46,9 @@ class Setting:
     threads: int = 2
     time_limit: float = 600
     """Seconds of each method in blind comparisons."""
+    sim_cells: int | None = None
+    """Cells of simulated sets; by default fewer than the paper's 4000."""
+    sim_genes: int = 20_000
     full: bool = False
     """Train and simulate as published."""
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from experiments import blind, drawing
-from experiments.data import PBMC, values_of
+from experiments.data import PBMC, counts_of, values_of
 from experiments.labelled import CONTROL, Cases
 from experiments.published import DROPOUT, GNNIMPUTE, LABELS, METRICS
 from experiments.reports import Report, averaged, beside
@@ -42,7 +42,8 @@ class Dropout:
                 for name in CONTROL:
                     cases.control(key | {"network": name}, values, name, rate=rate, seed=seed)
         if setting.peers is not None:
-            blind.compare(setting, path.with_stem("dropout_blind"), data=[PBMC], protocols=("mask",), rates=RATES)
+            data = {PBMC: counts_of(setting, PBMC)}
+            blind.compare(setting, path.with_stem("dropout_blind"), data=data, protocols=("mask",), rates=RATES)
 
     @staticmethod
     def draw(path: Path, out: Path) -> None:

@@ -1,0 +1,151 @@
+"""Figure 6 a-e: do clusters of imputed cells agree with what cells are? Klein and five cell lines."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import gnnimpute as gi
+from experiments import blind, drawing
+from experiments.clustering import agreement, points
+from experiments.data import KLEIN, LINES, Absent, labels_of, normalized, read
+from experiments.labelled import Case, text
+from experiments.published import CLUSTERS, GNNIMPUTE
+from experiments.reports import Report, averaged, beside
+from experiments.rows import Rows
+from experiments.rows import read as read_rows
+from experiments.setting import OURS
+from gnnimpute._atomic import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    from experiments.setting import Setting
+
+TITLE = "Clusters of raw, masked and imputed cells"
+RAW, MASKED = "raw", "masked 10 %"
+LABELLED = f"{OURS}, labelled"
+SHOWN = (RAW, MASKED, LABELLED, OURS)
+"""Whose cells are drawn."""
+EQUAL = {"no imputation", "gene mean"}
+"""Controls that leave cells as they are, or make all of them equal."""
+POINTS = "clusters_tsne"
+
+
+def compute(setting: Setting, path: Path) -> None:
+    """ARI and NMI of every matrix; t-SNE of some."""
+    rows, found = Rows(path), 0
+    for data in (KLEIN, LINES):
+        try:
+            adata = read(setting, data)
+        except Absent as reason:
+            print(f"  {reason}")
+            continue
+        found += 1
+        one = _Set(setting, data, adata, path.with_stem(POINTS))
+        for name, (make, config) in one.matrices().items():
+            rows.once({"data": data, "matrix": name}, lambda n=name, m=make, o=one: o.judged(n, m()), config=config)
+    if not found:
+        msg = "Neither Klein nor the five cell lines are at hand."
+        raise Absent(msg)
+
+
+class _Set:
+    """A data set with all that is made of it."""
+
+    def __init__(self, setting: Setting, data: str, adata: AnnData, drawn: Path) -> None:
+        self.setting, self.data, self.adata, self.drawn = setting, data, adata, drawn
+        self.labels = labels_of(data, adata)
+        self.counts = adata.layers["counts"]
+        self.case = cache(lambda: Case.make(normalized(self.counts), rate=0.1, seed=0))
+
+    def matrices(self) -> dict[str, tuple[Any, str]]:
+        """What makes each matrix, and settings of networks."""
+        made: dict[str, tuple[Any, str]] = {
+            RAW: (lambda: normalized(self.counts), ""),
+            MASKED: (lambda: self.case().hold_out.train, ""),
+        }
+        for name, config in self.setting.networks().items():
+            made[f"{name}, labelled"] = (lambda c=config: self.case().train(c).values, text(config))
+        for method in blind.within_budget(self.setting, self.adata):
+            if method.name not in EQUAL:
+                made[method.name] = (lambda m=method: self._blind(m), " ".join(method.arguments))
+        return made
+
+    def _blind(self, method: Any) -> Any:
+        hidden = gi.metrics.HoldOut.mask(self.counts, 0.1, rng=0).train
+        adata = self.adata[:, :].copy()
+        adata.X = hidden
+        return blind.imputed(self.setting, method, adata)
+
+    def judged(self, name: str, values: Any) -> dict[str, Any]:
+        """ARI and NMI; or why there are none."""
+        if isinstance(values, str):
+            return {"status": values}
+        if name in SHOWN:
+            self._embed(name, values)
+        return agreement(values, self.labels) | {"status": "ok"}
+
+    def _embed(self, name: str, values: Any) -> None:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30, (len(self.labels) - 1) / 4)
+        xy = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points(values))
+        rows = pd.DataFrame({"data": self.data, "matrix": name, "label": self.labels, "x": xy[:, 0], "y": xy[:, 1]})
+        if self.drawn.exists():
+            known = pd.read_csv(self.drawn)
+            rows = pd.concat([known[(known["data"] != self.data) | (known["matrix"] != name)], rows])
+        with replacing(self.drawn) as beside_it:
+            rows.to_csv(beside_it, index=False)
+
+
+def draw(path: Path, out: Path) -> None:
+    """A row for each set: t-SNE of some matrices, ARI and NMI of all."""
+    table, cells = read_rows(path), pd.read_csv(path.with_stem(POINTS))
+    table = table[table["status"] == "ok"]
+    data = list(dict.fromkeys(table["data"]))
+    shown = [name for name in SHOWN if name in set(cells["matrix"])]
+    n_matrices = table["matrix"].nunique()
+    figure, axes = drawing.panels(len(data), len(shown) + 2, width=2.6, height=max(2.6, 0.24 * n_matrices + 0.6))
+    for row, name in zip(axes, data, strict=True):
+        for ax, matrix in zip(row, shown, strict=False):
+            part = cells[(cells["data"] == name) & (cells["matrix"] == matrix)]
+            for color, (label, some) in zip(drawing.COLORS, part.groupby("label"), strict=False):
+                ax.plot(some["x"], some["y"], ".", color=color, markersize=2, label=label, rasterized=True)
+            ax.set(xticks=[], yticks=[], title=f"{name}: {matrix}", xlabel="t-SNE 1", ylabel="t-SNE 2")
+            ax.title.set_fontsize("small")
+        row[0].legend(fontsize="xx-small", markerscale=4, frameon=True)
+        part = table[table["data"] == name]
+        for ax, metric in zip(row[-2:], ("ari", "nmi"), strict=True):
+            values = {matrix: [value] for matrix, value in zip(part["matrix"], part[metric], strict=True)}
+            drawing.bars(ax, values, colors=[_color(matrix) for matrix in values])
+            ax.set_title(f"{name}: {drawing.named(metric)}", fontsize="small")
+            ax.set_xlim(0, 1)
+            if name == KLEIN:
+                ax.axvline(CLUSTERS[GNNIMPUTE][metric], color=drawing.ORANGE, linestyle="--")
+            ax.tick_params(axis="y", labelleft=metric == "ari", labelsize="x-small")
+    drawing.save(figure, out)
+
+
+def _color(matrix: str) -> str:
+    return drawing.GREEN if matrix in {RAW, MASKED} else drawing.BLUE if "gnnimpute" in matrix else drawing.GREY
+
+
+def report(path: Path) -> Report:
+    """ARI and NMI of every matrix."""
+    table = read_rows(path)
+    good = table[table["status"] == "ok"]
+    name = KLEIN if (good["data"] == KLEIN).any() else LINES
+    ours = good[(good["data"] == name) & (good["matrix"] == LABELLED)]
+    raw = good[(good["data"] == name) & (good["matrix"] == RAW)]
+    line = f"{name}: {beside(ours, CLUSTERS[GNNIMPUTE])}; raw counts have ARI {np.mean(raw['ari']):.4f}. "
+    line += "The paper gives its two numbers in both orders."
+    published = [((KLEIN, name), numbers) for name, numbers in CLUSTERS.items()]
+    tables = [averaged(good, ["data", "matrix"], ("ari", "nmi"), published=published)]
+    tables += [f"- {row.data}, {row.matrix}: {row.status}" for row in table.itertuples() if row.status != "ok"]
+    return Report(line, "\n\n".join(tables[:1]) + ("\n\n" + "\n".join(tables[1:]) if tables[1:] else ""))

@@ -1,0 +1,100 @@
+"""Figure 5: imputation error on all sets with 10 % masked; labelled as in the paper, and blind as users have it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from experiments import blind, drawing
+from experiments.data import PBMC, Absent, at_hand, counts_of, values_of
+from experiments.labelled import CONTROL, Cases
+from experiments.published import FOUR_SETS, GNNIMPUTE, METRICS
+from experiments.reports import Report, averaged, beside
+from experiments.rows import Rows, read
+from experiments.setting import MOST_CELLS, OURS, PAPER
+from gnnimpute import _benchmark_plots
+from gnnimpute._benchmark_table import summary
+from gnnimpute._results import read as read_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from experiments.setting import Setting
+
+TITLE = "Imputation error on all sets, 10 % hidden"
+BLIND = "error_blind"
+
+
+def compute(setting: Setting, path: Path) -> None:
+    """Networks and controls under the paper's protocol; then all methods, blind."""
+    cases = Cases(Rows(path))
+    found = {}
+    for data in at_hand(setting):
+        try:
+            found[data] = counts_of(setting, data)
+        except Absent as reason:
+            print(f"  {reason}")
+            continue
+        values = cache(lambda data=data: values_of(setting, data).normalized)
+        for seed in setting.seeds():
+            key = {"data": data, "seed": seed}
+            for name, config in setting.networks().items():
+                if name != PAPER or setting.full or _n_cells(found[data]) <= MOST_CELLS:
+                    cases.network(key | {"network": name}, values, config, rate=0.1, seed=seed)
+            for name in CONTROL:
+                cases.control(key | {"network": name}, values, name, rate=0.1, seed=seed)
+    if not found:
+        msg = "No data set is at hand."
+        raise Absent(msg)
+    blind.compare(setting, path.with_stem(BLIND), data=found, protocols=("mask", "thin"))
+
+
+def _n_cells(source: object) -> int:
+    import anndata
+
+    return (source if hasattr(source, "n_obs") else anndata.read_h5ad(source, backed="r")).n_obs
+
+
+def draw(path: Path, out: Path) -> None:
+    """A panel for each metric, a row for each set; blind comparisons have a figure of their own."""
+    table = read(path)
+    data = list(dict.fromkeys(table["data"]))[::-1]
+    figure, axes = drawing.panels(1, 4, width=3.2, height=1.4 + 0.35 * len(data))
+    for ax, metric in zip(axes[0], METRICS, strict=True):
+        for color, (network, part) in zip(drawing.COLORS, table.groupby("network", sort=False), strict=False):
+            places = [data.index(name) for name in part["data"]]
+            ax.plot(part[metric], places, "o", color=color, markersize=6, alpha=0.8, label=network)
+        ax.axvline(FOUR_SETS[GNNIMPUTE][metric], color=drawing.BLUE, linestyle="--", linewidth=1,
+                   label=f"{GNNIMPUTE}, mean of its four sets")  # fmt: skip
+        ax.set_yticks(range(len(data)), data)
+        ax.tick_params(axis="y", labelleft=ax is axes[0][0])
+        ax.set_ylim(-0.6, len(data) - 0.4)
+        ax.grid(axis="y", color="#E5E5E5")
+        ax.set_title(drawing.named(metric), fontsize="medium")
+        if metric == "mse":
+            ax.set_xscale("log")
+    drawing.legend(figure, axes[0][0])
+    drawing.save(figure, out)
+    other = path.with_stem(BLIND)
+    if other.exists() and (read_results(other)["status"] == "ok").any():
+        _benchmark_plots.save(read_results(other), out.with_stem(BLIND))
+
+
+def report(path: Path) -> Report:
+    """Labelled and blind tables, apart."""
+    table = read(path)
+    pbmc = table[(table["network"] == OURS) & (table["data"] == PBMC)]
+    mean = table[table["network"] == OURS].groupby("data")[[*METRICS]].mean()
+    shown = pbmc if len(pbmc) else mean
+    line = f"{PBMC if len(pbmc) else 'Mean'}, labelled: {beside(shown, FOUR_SETS[GNNIMPUTE])}; "
+    line += "the published are means of PBMC, Campbell, Chen and Klein."
+    published = [(("mean of four sets", name), numbers) for name, numbers in FOUR_SETS.items()]
+    tables = ["Labelled: networks know the masked values of 60 % of the cells; controls do not\n\n"
+              + averaged(table, ["data", "network"], METRICS, published=published)]  # fmt: skip
+    if (other := path.with_stem(BLIND)).exists():
+        masked = blind.wide(other)
+        tables.append("Blind, all methods\n\n" + summary(read_results(other)).strip())
+        if len(masked):
+            tables.append("Blind, masked non-zeros, all four metrics\n\n"
+                          + averaged(masked, ["data", "network"], METRICS))  # fmt: skip
+    return Report(line, "\n\n".join(tables))
