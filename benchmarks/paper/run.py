@@ -24,9 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("gnnimpute._benchmark").setLevel(logging.INFO)
-    import torch
-
     import tables
+    import torch
     from experiments import EXPERIMENTS
     from experiments.data import Absent
     from experiments.setting import Setting

@@ -1,7 +1,7 @@
 """Tables and figures of the experiments, from their CSVs: nothing is computed anew.
 
-    python benchmarks/paper/tables.py results/paper                              summary.md and all figures
-    python benchmarks/paper/tables.py results/paper --page docs/reproduction.md  and the tables of that page
+python benchmarks/paper/tables.py results/paper                              summary.md and all figures
+python benchmarks/paper/tables.py results/paper --page docs/reproduction.md  and the tables of that page
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import EXPERIMENTS, finish
+
 from gnnimpute._atomic import replacing
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from experiments.clustering import agreement
 from experiments.data import KLEIN, PBMC, Absent, values_of
 from experiments.labelled import Case, about, text
 from experiments.published import CLUSTERS, GNNIMPUTE, HEADLINE, METRICS, NO_ATTENTION
-from experiments.reports import Report, averaged, number
+from experiments.reports import Report, averaged
 from experiments.rows import Rows, read
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def draw(path: Path, out: Path) -> None:
                                         strict=True):  # fmt: skip
             ax.axvline(numbers[metric], color=color, linestyle="--", label=f"published: {name}")
         ax.set_title(f"{data}: {drawing.named(metric)}", fontsize="small")
-        low = min(min(map(min, values.values())), published[0][metric], published[1][metric])
+        low = min(*part[metric], published[0][metric], published[1][metric])
         ax.set_xlim(left=low * 0.97 if metric not in CLUSTERED else 0)
         ax.tick_params(axis="y", labelleft=ax is axes[0][0])
     drawing.legend(figure, axes[0][0])
@@ -87,16 +87,20 @@ def report(path: Path) -> Report:
         (KLEIN, (*METRICS, *CLUSTERED), [((name,), numbers) for name, numbers in CLUSTERS.items()]),
     ):
         part = table[table["data"] == data]
-        metrics = [metric for metric in metrics if metric in part]
         if len(part):
-            tables.append(f"{data}\n\n" + averaged(part, ["network"], metrics, published=published))
+            here = [metric for metric in metrics if metric in part]
+            tables.append(f"{data}\n\n" + averaged(part, ["network"], here, published=published))
         if len(part) and data == PBMC:
             mse = part.groupby("network", sort=False)["mse"].mean()
             worst = mse.drop(GCN).idxmax()
-            lines.append(f"PBMC MSE: GCN {number([mse[GCN]])} (published {NO_ATTENTION['mse']:.4f}), worst of the heads "
-                         f"{number([mse[worst]])}, {worst} (published {HEADLINE['mse']:.4f})")  # fmt: skip
+            lines.append(
+                f"PBMC MSE: GCN {mse[GCN]:.4f} (published {NO_ATTENTION['mse']:.4f}), worst of the heads "
+                f"{mse[worst]:.4f}, {worst} (published {HEADLINE['mse']:.4f})"
+            )
         if len(part) and data == KLEIN and "ari" in part:
             ari = part.groupby("network", sort=False)["ari"].mean()
-            lines.append(f"Klein ARI: GCN {number([ari[GCN]])} (published 0.7998), best of the heads "
-                         f"{number([ari.drop(GCN).max()])} (published 0.8199 or 0.8368)")  # fmt: skip
+            lines.append(
+                f"Klein ARI: GCN {ari[GCN]:.4f} (published 0.7998), best of the heads {ari.drop(GCN).max():.4f} "
+                f"(published 0.8199 or 0.8368)"
+            )
     return Report("; ".join(lines) + ".", "\n\n".join(tables))

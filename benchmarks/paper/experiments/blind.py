@@ -95,9 +95,7 @@ def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str =
     with TemporaryDirectory(prefix="gnnimpute-") as folder:
         source, out = Path(folder) / "in.h5ad", Path(folder) / "out.h5ad"
         write_counts(adata, source)
-        outcome = method.run(
-            adata, source, out, seed=0, time_limit=setting.time_limit, threads=setting.threads
-        )
+        outcome = method.run(adata, source, out, seed=0, time_limit=setting.time_limit, threads=setting.threads)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
         try:

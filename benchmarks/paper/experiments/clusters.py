@@ -71,7 +71,7 @@ class _Set:
             MASKED: (lambda: self.case().hold_out.train, ""),
         }
         for name, config in self.setting.networks().items():
-            made[f"{name}, labelled"] = (lambda c=config: self.case().train(c).values, text(config))
+            made[f"{name}, labelled"] = (lambda c=config: self.case().imputed(c), text(config))
         for method in blind.within_budget(self.setting, self.adata):
             if method.name not in EQUAL:
                 made[method.name] = (lambda m=method: self._blind(m), " ".join(method.arguments))

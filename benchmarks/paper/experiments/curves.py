@@ -70,8 +70,8 @@ def report(path: Path) -> Report:
     """First, best and last epoch of each network."""
     table = read(path)
     lines, rows = [], []
-    for name, part in table.groupby("network", sort=False):
-        part = part.set_index("epoch")
+    for name, rows_of in table.groupby("network", sort=False):
+        part = rows_of.set_index("epoch")
         best = int(part["best_epoch"].iloc[0])
         shown = dict.fromkeys((1, best, int(part.index[-1])))
         rows += [[name, f"{epoch}{' (used)' if epoch == best else ''}",

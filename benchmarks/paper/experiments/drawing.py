@@ -87,6 +87,16 @@ def by_share(
         ax.set_title(named(metric), fontsize="medium")
 
 
+def logarithmic(ax: Axes) -> None:
+    """Make x logarithmic, with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def bars(ax: Axes, values: Mapping[str, Sequence[float]], *, colors: Sequence[str] | None = None) -> None:
     """A bar for each name, to the mean of its values, which are dots."""
     places = np.arange(len(values))[::-1]

@@ -72,7 +72,7 @@ def draw(path: Path, out: Path) -> None:
         ax.grid(axis="y", color="#E5E5E5")
         ax.set_title(drawing.named(metric), fontsize="medium")
         if metric == "mse":
-            ax.set_xscale("log")
+            drawing.logarithmic(ax)
     drawing.legend(figure, axes[0][0])
     drawing.save(figure, out)
     other = path.with_stem(BLIND)

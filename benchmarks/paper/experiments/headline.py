@@ -51,10 +51,6 @@ def draw(path: Path, out: Path) -> None:
 def report(path: Path) -> Report:
     """Ours and the published number."""
     table = read(path)
-    better = [
-        metric
-        for metric in METRICS
-        if (table[metric].mean() <= HEADLINE[metric]) == (metric in LOWER_IS_BETTER)
-    ]
+    better = [metric for metric in METRICS if (table[metric].mean() <= HEADLINE[metric]) == (metric in LOWER_IS_BETTER)]
     line = f"{beside(table, HEADLINE)}; as good or better in {len(better)} of 4, {len(table)} seeds."
     return Report(line, averaged(table, ["network"], METRICS, published=[((GNNIMPUTE,), HEADLINE)]))

@@ -54,6 +54,10 @@ class Case(NamedTuple):
         """Train a network."""
         return impute_labelled(self.hold_out, self.graph, config=config, rng=self.seed, curves=curves)
 
+    def imputed(self, config: gi.Config) -> np.ndarray:
+        """What a network makes of all cells."""
+        return self.train(config)[0]
+
     def judged(self, values: Any) -> dict[str, float]:
         """MSE, MAE, PCC and CS."""
         scores = gi.metrics.score(self.hold_out, values, n_resamples=0)

@@ -63,7 +63,7 @@ def _matrices(setting: Setting, adata: AnnData, values: sp.csr_matrix) -> dict[s
     made: dict[str, tuple[Any, str]] = {
         RAW: (lambda: values, ""),
         MASKED: (lambda: case().hold_out.train, ""),
-        f"{OURS}, labelled": (lambda: case().train(config).values, text(config)),
+        f"{OURS}, labelled": (lambda: case().imputed(config), text(config)),
     }
 
     def run(method: Any) -> Any:
@@ -131,7 +131,7 @@ def judged(logged: np.ndarray, clusters: np.ndarray, homes: np.ndarray) -> dict[
 
 
 def draw(path: Path, out: Path) -> None:
-    """A heat map for each matrix: markers below each other, cells by cluster, each marker from 0 to its 99 %."""
+    """A heat map for each matrix: markers below each other, cells by cluster, each marker from its 1 % to its 99 %."""
     table = read_rows(path)
     names = table.loc[table["status"] == "ok", "matrix"].tolist()
     genes, clusters = pd.read_csv(path.with_stem(GENES)), pd.read_csv(path.with_stem(CELLS))["cluster"].to_numpy()
@@ -144,8 +144,15 @@ def draw(path: Path, out: Path) -> None:
     middles = [np.mean(part) for part in np.split(np.arange(len(order)), edges)]
     for ax, name in zip(axes.flat, names, strict=False):
         logged = np.load(path.parent / VALUES / f"{name}.npy").astype(np.float32)[order]
-        top = np.maximum(np.quantile(logged, 0.99, axis=0), 1e-6)
-        ax.imshow((logged / top).T, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        low, high = np.quantile(logged, (0.01, 0.99), axis=0)
+        ax.imshow(
+            ((logged - low) / np.maximum(high - low, 1e-6)).T,
+            aspect="auto",
+            cmap="viridis",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+        )
         for edge in edges:
             ax.axvline(edge - 0.5, color="white", linewidth=0.5)
         ax.set_xticks(middles, sorted(set(clusters)))

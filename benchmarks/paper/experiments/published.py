@@ -1,4 +1,4 @@
-"""Numbers of the paper: Xu, Cai, Gao, BMC Bioinformatics 22, 582 (2021). Its figures are pictures; these are in words."""
+"""Numbers that the paper has in words (Xu, Cai, Gao, BMC Bioinformatics 22, 582, 2021); its figures are pictures."""
 
 from __future__ import annotations
 
@@ -32,3 +32,4 @@ SPLATTER = {GNNIMPUTE: 21.2961, "published: DCA": 19.9282}
 CLUSTERS = {GNNIMPUTE: {"ari": 0.8199, "nmi": 0.8368}, "published: GCN": {"ari": 0.7998, "nmi": 0.8049}}
 """Figure 6 and table 5, Klein. The paper gives the two numbers of GNNImpute in both orders."""
 SPARSITY = {"Splatter": 0.47, "PBMC": 0.94, "Klein": 0.66}
+"""Share of zeros."""

@@ -24,7 +24,7 @@ FRACTIONS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
 class Dropout:
-    """How much worse with more masked?"""
+    """How much worse it gets with more masked."""
 
     TITLE = "PBMC by masked share"
 
@@ -74,7 +74,7 @@ class Dropout:
 
 
 class Labels:
-    """How much worse with fewer labelled cells?"""
+    """How much worse it gets with fewer labelled cells."""
 
     TITLE = "PBMC by labelled share of the cells"
 

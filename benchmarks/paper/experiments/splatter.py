@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import gnnimpute as gi
 from experiments import blind, drawing
 from experiments.data import normalized
 from experiments.labelled import CONTROL, Case, about, control, text
-from experiments.published import GNNIMPUTE, METRICS, SPLATTER
+from experiments.published import GNNIMPUTE, METRICS, SPARSITY, SPLATTER
 from experiments.reports import Report, averaged
 from experiments.rows import Rows, read
 from experiments.setting import OURS
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TITLE = "Splatter, 2 and 6 groups"
 GROUPS = (2, 6)
+GIVEN, NONE = "{} groups", "{} groups, no dropout"
+"""With the parameters of the paper; and without dropout, which its sparsity and its errors look like."""
 FULL, SCALED = 4000, 600
 """Cells of the paper's simulations, and of ours by default."""
 
@@ -38,30 +41,48 @@ class Simulated(NamedTuple):
     lost: sp.csr_matrix
 
 
-def simulate(setting: Setting, n_groups: int) -> AnnData:
-    """Counts with the paper's parameters; fewer cells, unless the run is a full one."""
+def simulate(setting: Setting, n_groups: int, *, dropout: bool = True) -> AnnData:
+    """Counts with the paper's parameters; fewer cells, unless the run is a full one.
+
+    Parameters
+    ----------
+    setting
+        Options of the run.
+    n_groups
+        Number of groups, all equally likely.
+    dropout
+        Whether counts are lost.
+    """
     n_cells = setting.sim_cells or (FULL if setting.full else SCALED)
-    return gi.datasets.splatter(n_genes=setting.sim_genes, batch_cells=n_cells, group_prob=[1 / n_groups] * n_groups, de_fac_scale=0.25,
-                                dropout_type="experiment", dropout_mid=5, dropout_shape=-1, rng=0)  # fmt: skip
+    return gi.datasets.splatter(
+        n_genes=setting.sim_genes,
+        batch_cells=n_cells,
+        group_prob=[1 / n_groups] * n_groups,
+        de_fac_scale=0.25,
+        dropout_type="experiment" if dropout else "none",
+        dropout_mid=5,
+        dropout_shape=-1,
+        rng=0,
+    )
 
 
 def compute(setting: Setting, path: Path) -> None:
     """Networks and controls on both simulations; other methods too, if there are any."""
     rows = Rows(path)
-    for n_groups in GROUPS:
-        data = f"{n_groups} groups"
-        adata = cache(lambda n_groups=n_groups: simulate(setting, n_groups))
+    for (n_groups, dropout), seed in product(product(GROUPS, (True, False)), setting.seeds()):
+        data = (GIVEN if dropout else NONE).format(n_groups)
+        adata = cache(partial(simulate, setting, n_groups, dropout=dropout))
         values = cache(lambda adata=adata: _values(adata()))
-        for seed in setting.seeds():
-            case = cache(lambda values=values, seed=seed: Case.make(values().normalized, rate=0.1, seed=seed))
-            key = {"data": data, "seed": seed}
-            for name, config in setting.networks().items():
-                rows.once(key | {"network": name}, lambda c=case, v=values, g=config: _network(c(), v(), g),
-                          config=text(config))  # fmt: skip
-            for name in CONTROL:
-                rows.once(key | {"network": name}, lambda c=case, v=values, n=name: _judged(c(), v(), control(c(), n)))
-        if setting.peers is not None:
-            blind.compare(setting, path.with_stem("splatter_blind"), data={data: adata()}, protocols=("mask",))
+        case = cache(lambda values=values, seed=seed: Case.make(values().normalized, rate=0.1, seed=seed))
+        key = {"data": data, "seed": seed}
+        for name, config in setting.networks().items():
+            rows.once(key | {"network": name}, lambda c=case, v=values, g=config: _network(c(), v(), g),
+                      config=text(config))  # fmt: skip
+        for name in CONTROL:
+            rows.once(key | {"network": name}, lambda c=case, v=values, n=name: _control(c(), v(), n))
+    if setting.peers is not None:
+        data = {GIVEN.format(n_groups): simulate(setting, n_groups) for n_groups in GROUPS}
+        blind.compare(setting, path.with_stem("splatter_blind"), data=data, protocols=("mask",))
 
 
 def _values(adata: AnnData) -> Simulated:
@@ -81,30 +102,41 @@ def _network(case: Case, values: Simulated, config: gi.Config) -> dict[str, Any]
     return _judged(case, values, made.values) | about(made, time.perf_counter() - started)
 
 
+def _control(case: Case, values: Simulated, name: str) -> dict[str, Any]:
+    return _judged(case, values, control(case, name))
+
+
 def _judged(case: Case, values: Simulated, imputed: np.ndarray) -> dict[str, float]:
     """Metrics of masked values, and of what dropout took from test cells."""
     test = case.hold_out.split.test
     lost = values.lost[test].tocoo()
-    guessed = imputed[test][lost.row, lost.col]
-    metrics = {f"lost_{name}": getattr(gi.metrics, name)(lost.data, guessed) for name in METRICS}
-    return case.judged(imputed) | metrics
+    metrics = {f"lost_{name}": np.nan for name in METRICS}
+    if lost.nnz:
+        guessed = imputed[test][lost.row, lost.col]
+        metrics = {f"lost_{name}": getattr(gi.metrics, name)(lost.data, guessed) for name in METRICS}
+    sparsity = 1 - values.normalized.nnz / np.prod(values.normalized.shape)
+    return case.judged(imputed) | metrics | {"sparsity": sparsity}
 
 
 def draw(path: Path, out: Path) -> None:
-    """A row of panels for each simulation: masked values and lost ones."""
+    """A row of panels for each simulation: masked values, and lost ones where there are."""
     table = read(path)
     data = list(dict.fromkeys(table["data"]))
     shown = {"mse": "masked: MSE", "pcc": "masked: PCC", "lost_mse": "lost to dropout: MSE",
              "lost_pcc": "lost to dropout: PCC"}  # fmt: skip
-    figure, axes = drawing.panels(len(data), len(shown), width=2.8, height=2.2)
+    figure, axes = drawing.panels(len(data), len(shown), width=2.8, height=1.9)
     for row, name in zip(axes, data, strict=True):
         part = table[table["data"] == name]
+        row[0].set_ylabel(name, fontsize="small")
         for ax, (metric, title) in zip(row, shown.items(), strict=True):
+            if part[metric].isna().all():
+                ax.axis("off")
+                continue
             values = {network: some[metric].tolist() for network, some in part.groupby("network", sort=False)}
             drawing.bars(ax, values, colors=[drawing.BLUE if "gnnimpute" in one else drawing.GREY for one in values])
             ax.tick_params(axis="y", labelleft=ax is row[0])
-            ax.set_title(f"{name}; {title}", fontsize="small")
-            if metric == "mse" and name == "2 groups":
+            ax.set_title(title, fontsize="small")
+            if metric == "mse" and name.startswith("2 groups"):
                 for color, (label, value) in zip((drawing.ORANGE, "black"), SPLATTER.items(), strict=True):
                     ax.axvline(value, color=color, linestyle="--", label=label)
     drawing.legend(figure, axes[0][0])
@@ -114,16 +146,18 @@ def draw(path: Path, out: Path) -> None:
 def report(path: Path) -> Report:
     """Masked and lost values, and other methods where they were run."""
     table = read(path)
-    ours = table[(table["data"] == "2 groups") & (table["network"] == OURS)]["mse"].mean()
-    line = f"2 groups, MSE: {OURS} {ours:.4f} (published: GNNImpute {SPLATTER[GNNIMPUTE]:.4f}, "
-    line += f"DCA {SPLATTER['published: DCA']:.4f}; 4000 cells)."
+    ours = table[table["network"] == OURS].groupby("data")[["mse", "sparsity"]].mean()
+    said = [f"{name} {row.mse:.4f} at sparsity {row.sparsity:.2f}" for name, row in ours.iterrows() if name[0] == "2"]
+    line = f"MSE of {OURS}: {'; '.join(said)} (published, 2 groups: GNNImpute {SPLATTER[GNNIMPUTE]:.4f}, "
+    line += f"DCA {SPLATTER['published: DCA']:.4f}, sparsity {SPARSITY['Splatter']})."
     published = [(("2 groups", name), {"mse": value}) for name, value in SPLATTER.items()]
+    lost = table.dropna(subset=["lost_mse"]).drop(columns=[*METRICS])
+    lost = lost.rename(columns={f"lost_{name}": name for name in METRICS})
+    by = ["data", "network"]
     tables = [
-        "Masked values of test cells\n\n" + averaged(table, ["data", "network"], METRICS, published=published),
-        "Values that dropout took from test cells\n\n"
-        + averaged(table.drop(columns=[*METRICS]).rename(columns={f"lost_{name}": name for name in METRICS}),
-                   ["data", "network"], METRICS),
-    ]  # fmt: skip
+        "Masked values of test cells\n\n" + averaged(table, by, METRICS, published=published),
+        "Values that dropout took from test cells\n\n" + averaged(lost, by, METRICS),
+    ]
     if (other := path.with_stem("splatter_blind")).exists():
-        tables.append("Masked values, blind\n\n" + averaged(blind.wide(other), ["data", "network"], METRICS))
+        tables.append("Masked values, blind\n\n" + averaged(blind.wide(other), by, METRICS))
     return Report(line, "\n\n".join(tables))
