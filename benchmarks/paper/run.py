@@ -44,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {EXPERIMENTS[name].TITLE}", flush=True)
         try:
             EXPERIMENTS[name].compute(setting, args.out / f"{name}.csv")
+        except (ValueError, OSError) as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 2
         except Absent as reason:
             left_out[name] = str(reason)
             print(f"  not run. {reason}", file=sys.stderr)
@@ -60,18 +63,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
     parser.add_argument("--data", type=_folder, help="folder of the data; what it lacks is downloaded if it can be")
     parser.add_argument("--out", type=Path, default=Path("results/paper"), help="folder of the results (%(default)s)")
-    parser.add_argument("--seeds", type=int, help="number of seeds, from 0 (default: headline 5, others 1)")
-    parser.add_argument("--epochs", type=int, help="most epochs of every network")
+    parser.add_argument("--seeds", type=_positive, help="number of seeds, from 0 (default: headline 5, others 1)")
+    parser.add_argument("--epochs", type=_positive, help="most epochs of every network")
     parser.add_argument("--peers", type=_folder, help="folder of adapters of other methods, such as benchmarks/peers")
     parser.add_argument("--methods", type=lambda text: text.split(";"),
                         help="methods of blind comparisons, with ; between (default: all)")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=2, help="threads (%(default)s)")
+    parser.add_argument("--threads", type=_positive, default=2, help="threads (%(default)s)")
     parser.add_argument("--time-limit", type=float, default=600,
                         help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
-    parser.add_argument("--sim-cells", type=int, help="cells of simulated sets (default: 600, with --full 4000)")
-    parser.add_argument("--sim-genes", type=int, default=20_000, help="genes of simulated sets (%(default)s)")
+    parser.add_argument("--sim-cells", type=_positive, help="cells of simulated sets (default: 600, with --full 4000)")
+    parser.add_argument("--sim-genes", type=_positive, default=20_000, help="genes of simulated sets (%(default)s)")
     parser.add_argument("--full", action="store_true", help="networks and simulations at their published size")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        msg = f"{text} is not a number above 0"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _folder(text: str) -> Path:

@@ -65,14 +65,14 @@ def draw(path: Path, out: Path) -> None:
     for ax, (data, metric) in zip(axes[0], shown, strict=True):
         part = table[table["data"] == data]
         values = {name: some[metric].tolist() for name, some in part.groupby("network", sort=False)}
-        drawing.bars(ax, values, colors=[drawing.GREY if name == GCN else drawing.BLUE for name in values])
+        colors = [drawing.GREY if name == GCN else drawing.BLUE for name in values]
+        drawing.bars(ax, values, colors=colors, from_zero=metric in CLUSTERED)
         published = (NO_ATTENTION, HEADLINE) if data == PBMC else (CLUSTERS["published: GCN"], CLUSTERS[GNNIMPUTE])
-        for color, name, numbers in zip((drawing.GREY, drawing.BLUE), ("GCN", "worst of the heads"), published,
-                                        strict=True):  # fmt: skip
-            ax.axvline(numbers[metric], color=color, linestyle="--", label=f"published: {name}")
+        names = ("published: GCN", "published: attention (PBMC: the worst number of heads)")
+        for color, name, numbers in zip((drawing.GREY, drawing.BLUE), names, published, strict=True):
+            ax.axvline(numbers[metric], color=color, linestyle="--", label=name)
         ax.set_title(f"{data}: {drawing.named(metric)}", fontsize="small")
-        low = min(*part[metric], published[0][metric], published[1][metric])
-        ax.set_xlim(left=low * 0.97 if metric not in CLUSTERED else 0)
+        ax.margins(x=0.1)
         ax.tick_params(axis="y", labelleft=ax is axes[0][0])
     drawing.legend(figure, axes[0][0])
     drawing.save(figure, out)

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.data import SOURCES
 from experiments.published import METRICS
-from experiments.setting import BLIND_EPOCHS, BLIND_MOST_CELLS, PAPER
+from experiments.setting import BLIND_EPOCHS, MOST_CELLS, PAPER
 from gnnimpute import _benchmark
 from gnnimpute._adapters import built_in, chosen, peers
 from gnnimpute._exchange import MEAN, reading_answer, write_counts
@@ -113,4 +113,4 @@ def within_budget(setting: Setting, source: Path | AnnData) -> list[Method]:
     import anndata
 
     adata = anndata.read_h5ad(source, backed="r") if isinstance(source, Path) else source
-    return [one for one in some if one.name != PAPER or adata.n_obs <= BLIND_MOST_CELLS]
+    return [one for one in some if one.name != PAPER or adata.n_obs <= MOST_CELLS]

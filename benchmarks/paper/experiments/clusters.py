@@ -117,7 +117,9 @@ def draw(path: Path, out: Path) -> None:
             part = cells[(cells["data"] == name) & (cells["matrix"] == matrix)]
             for color, (label, some) in zip(drawing.COLORS, part.groupby("label"), strict=False):
                 ax.plot(some["x"], some["y"], ".", color=color, markersize=2, label=label, rasterized=True)
-            ax.set(xticks=[], yticks=[], title=f"{name}: {matrix}", xlabel="t-SNE 1", ylabel="t-SNE 2")
+            ax.set(xticks=[], yticks=[], title=f"{name}: {matrix}")
+            ax.set_xlabel("t-SNE 1", fontsize="x-small")
+            ax.set_ylabel("t-SNE 2", fontsize="x-small")
             ax.title.set_fontsize("small")
         row[0].legend(fontsize="xx-small", markerscale=4, frameon=True)
         part = table[table["data"] == name]
@@ -127,7 +129,8 @@ def draw(path: Path, out: Path) -> None:
             ax.set_title(f"{name}: {drawing.named(metric)}", fontsize="small")
             ax.set_xlim(0, 1)
             if name == KLEIN:
-                ax.axvline(CLUSTERS[GNNIMPUTE][metric], color=drawing.ORANGE, linestyle="--")
+                ax.axvline(CLUSTERS[GNNIMPUTE][metric], color=drawing.ORANGE, linestyle="--", label=GNNIMPUTE)
+                ax.legend(fontsize="xx-small", loc="lower left")
             ax.tick_params(axis="y", labelleft=metric == "ari", labelsize="x-small")
     drawing.save(figure, out)
 

@@ -97,12 +97,30 @@ def logarithmic(ax: Axes) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def bars(ax: Axes, values: Mapping[str, Sequence[float]], *, colors: Sequence[str] | None = None) -> None:
-    """A bar for each name, to the mean of its values, which are dots."""
+def bars(
+    ax: Axes, values: Mapping[str, Sequence[float]], *, colors: Sequence[str] | None = None, from_zero: bool = True
+) -> None:
+    """A bar for each name, to the mean of its values, which are dots.
+
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    values
+        Numbers by name.
+    colors
+        One for each name.
+    from_zero
+        Whether zero is in view; if not, there are no bars but dots.
+    """
     places = np.arange(len(values))[::-1]
     colors = colors or [BLUE] * len(values)
     for place, color, some in zip(places, colors, values.values(), strict=True):
-        ax.barh(place, np.mean(some), color=color, alpha=0.75, height=0.7)
+        if from_zero:
+            ax.barh(place, np.mean(some), color=color, alpha=0.75, height=0.7)
+        else:
+            ax.plot(np.mean(some), place, "o", color=color, markersize=8)
         if len(some) > 1:
             ax.plot(some, [place] * len(some), "o", color="black", markersize=2.5)
     ax.set_yticks(places, values)
+    ax.set_ylim(-0.6, len(values) - 0.4)

@@ -1,0 +1,281 @@
+"""The experiments of the paper run from data to tables and figures, and go on where they were."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from gnnimpute._peers import Method
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "paper"
+LABELLED = ("headline", "curves", "dropout", "labels", "attention", "splatter")
+BLIND = ("clusters", "markers", "error")
+PUBLISHED = {
+    "headline": ("2.8800", "0.7736", "0.9478", "0.9547"),
+    "curves": (),  # pictures only
+    "dropout": ("3.4783", "0.8141", "0.9353", "0.9438", "17.0714"),
+    "labels": ("3.4685", "0.8147", "0.9351", "0.9436"),
+    "attention": ("3.3047", "2.8800", "0.7998", "0.8199"),
+    "splatter": ("21.2961", "19.9282"),
+    "clusters": ("0.8199", "0.8368", "0.7998"),
+    "markers": (),
+    "error": ("3.0130", "0.6781", "0.9073", "0.9134", "5.1888"),
+}
+
+
+def load(name: str) -> Any:
+    """A module of the scripts, which are no package."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+experiments = load("experiments")
+tables = load("tables")
+blind, data, labelled, markers, published, reports, rows, setting_module = (
+    load(f"experiments.{name}")
+    for name in ("blind", "data", "labelled", "markers", "published", "reports", "rows", "setting")
+)
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sets of 90 cells in three types and 260 genes, under the names of real ones."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for file in ("PBMC_frozen_donorA.h5ad", "Klein_subset_1000x900.h5ad"):
+        types = np.repeat([0, 1, 2], 30)
+        counts = rng.poisson(0.5 + rng.gamma(2, 1.5, size=(3, 260))[types]).astype(np.float32)
+        adata = anndata.AnnData(sp.csr_matrix(counts))
+        adata.obs_names, adata.var_names = [f"c{i}" for i in range(90)], [f"G{i}" for i in range(260)]
+        adata.obs["cell_type"] = np.array(["a", "b", "c"])[types]
+        adata.write_h5ad(folder / file)
+    return folder
+
+
+@pytest.fixture
+def setting(data_folder: Path, tmp_path: Path) -> Any:
+    return setting_module.Setting(
+        out=tmp_path, data=data_folder, n_seeds=1, epochs=1, threads=1, methods=["neighbour mean"], sim_cells=80,
+        sim_genes=2000,
+    )  # fmt: skip
+
+
+def is_drawn(path: Path) -> bool:
+    return path.stat().st_size > 5000 and float(matplotlib.image.imread(path)[..., :3].std()) > 0.01
+
+
+def check(name: str, setting: Any, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Run an experiment twice: the second time nothing may be computed."""
+    path = setting.out / f"{name}.csv"
+    experiments.EXPERIMENTS[name].compute(setting, path)
+    report = experiments.finish(name, setting.out)
+    assert is_drawn(path.with_suffix(".png"))
+    assert "nan" not in report.line
+    tables.write(setting.out, {})
+    summary = (setting.out / "summary.md").read_text(encoding="utf-8")
+    assert report.line in summary
+    assert report.tables in summary
+    assert [number for number in PUBLISHED[name] if number not in summary] == []
+
+    def again(*_: Any, **__: Any) -> None:
+        pytest.fail("this was computed before")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(labelled, "impute_labelled", again)
+    monkeypatch.setattr(labelled, "control", again)
+    monkeypatch.setattr(load("experiments.splatter"), "control", again)
+    monkeypatch.setattr(Method, "run", again)
+    experiments.EXPERIMENTS[name].compute(setting, path)
+    assert path.read_bytes() == before
+    return rows.read(path)
+
+
+# Experiments
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_experiments_of_the_labelled_protocol(name: str, setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = check(name, setting, monkeypatch)
+    numbers = table[["mse", "mae", "pcc", "cs"]].to_numpy()
+    assert np.isfinite(numbers).all()
+    assert (numbers[:, :2] > 0).all()
+    assert (numbers[:, 2:] <= 1).all()
+    if name == "dropout":
+        assert sorted(table["rate"].unique()) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    if name == "labels":
+        assert sorted(table["labelled"].unique()) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BLIND)
+def test_experiments_that_run_methods(name: str, setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = check(name, setting, monkeypatch)
+    if name == "error":
+        blind_table = pd.read_csv(setting.out / "error_blind.csv")
+        assert set(blind_table["protocol"]) == {"mask", "thin"}
+        assert is_drawn(setting.out / "error_blind.png")
+    else:
+        assert "neighbour mean" in set(table["matrix"])
+        assert set(table["status"]) == {"ok"}
+
+
+def test_seeds(setting: Any, tmp_path: Path) -> None:
+    path = tmp_path / "headline.csv"
+    experiments.EXPERIMENTS["headline"].compute(replace(setting, n_seeds=2), path)
+    table = rows.read(path)
+    assert table["seed"].tolist() == [0, 1]
+    assert table["mse"].nunique() == 2
+    assert "±" in experiments.EXPERIMENTS["headline"].report(path).line
+    assert list(replace(setting, n_seeds=None).seeds(5)) == [0, 1, 2, 3, 4]
+
+
+def test_full_length_is_the_papers(setting: Any) -> None:
+    full = replace(setting, full=True, epochs=None)
+    assert full.paper().n_epochs == 3000
+    assert full.paper().patience == 200
+    short = replace(setting, epochs=None).paper(n_heads=8)
+    assert short.n_epochs < 100
+    assert short.n_heads == 8
+    assert short.n_hidden == full.paper().n_hidden
+
+
+# Data
+
+
+def test_pbmc_is_that_of_the_paper(data_dir: Path, tmp_path: Path) -> None:
+    values = data.values_of(setting_module.Setting(out=tmp_path, data=data_dir), data.PBMC).normalized
+    assert values.shape == (2843, 13003)
+    assert 1 - values.nnz / np.prod(values.shape) == pytest.approx(published.SPARSITY["PBMC"], abs=0.005)
+    total = np.asarray(values.sum(axis=1)).ravel()
+    np.testing.assert_allclose(total, np.median(total), rtol=1e-4)
+
+
+def test_a_cell_without_counts_stays_empty() -> None:
+    scaled = data.normalized(sp.csr_matrix([[1.0, 1], [0, 0], [4, 0]]))
+    np.testing.assert_allclose(scaled.toarray(), [[1.5, 1.5], [0, 0], [3, 0]])
+
+
+def test_data_that_are_not_at_hand_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline() -> None:
+        msg = "place the file by hand"
+        raise OSError(msg)
+
+    monkeypatch.setitem(data.SOURCES, data.PBMC, data.Source("no.h5ad", offline))
+    setting = setting_module.Setting(out=tmp_path, data=tmp_path)
+    with pytest.raises(data.Absent, match="PBMC is not at hand: place the file by hand"):
+        experiments.EXPERIMENTS["headline"].compute(setting, tmp_path / "headline.csv")
+    with pytest.raises(data.Absent, match="celseq2"):
+        data.read(setting, data.LINES)
+    with pytest.raises(data.Absent):
+        experiments.EXPERIMENTS["error"].compute(setting, tmp_path / "error.csv")
+    tables.write(tmp_path, {"headline": "Not at hand."})
+    assert "Not run. Not at hand." in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_without_a_folder_there_are_downloads(tmp_path: Path) -> None:
+    assert data.at_hand(setting_module.Setting(out=tmp_path)) == ["PBMC", "Klein", "Chen", "Campbell"]
+
+
+def test_the_papers_network_is_left_out_of_large_data(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    adata = anndata.AnnData(sp.csr_matrix((20, 3)))
+    every = replace(setting, methods=None, epochs=None)
+    names = [method.name for method in blind.within_budget(every, adata)]
+    assert setting_module.PAPER in names
+    monkeypatch.setattr(blind, "MOST_CELLS", 10)
+    assert {*names} - {method.name for method in blind.within_budget(every, adata)} == {setting_module.PAPER}
+    assert setting_module.PAPER in [method.name for method in blind.within_budget(replace(every, full=True), adata)]
+
+
+# Results
+
+
+def test_rows_are_computed_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows.Rows(path).once({"data": "x", "rate": 0.1}, lambda: {"mse": 1 / 3, "status": "ok"}, config="a")
+    again = rows.Rows(path)
+    again.once({"data": "x", "rate": 0.1}, lambda: pytest.fail("computed again"), config="a")
+    again.once({"data": "x", "rate": 0.2}, lambda: {"mse": 2.0, "status": "ok"}, config="a")
+    assert rows.read(path)["mse"].tolist() == [1 / 3, 2.0]
+    with pytest.raises(ValueError, match=r"x, 0\.1 with other settings"):
+        again.once({"data": "x", "rate": 0.1}, lambda: {}, config="b")
+
+
+def test_what_was_absent_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows.Rows(path).once({"matrix": "DCA"}, lambda: {"status": "absent: pip install"})
+    rows.Rows(path).once({"matrix": "DCA"}, lambda: {"status": "ok", "ari": 0.5})
+    assert rows.read(path)[["matrix", "status", "ari"]].to_numpy().tolist() == [["DCA", "ok", 0.5]]
+
+
+def test_tables_are_averages_over_seeds() -> None:
+    table = pd.DataFrame({"network": ["a", "a", "b"], "mse": [1.0, 3.0, 5.0]})
+    lines = reports.averaged(table, ["network"], ["mse"], published=[(("theirs",), {"mse": 2.5})]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["network", "MSE", "seeds"]
+    assert cells[2:] == [["a", "2.0000 ± 1.4142", "2"], ["b", "5.0000", "1"], ["theirs", "2.5000", ""]]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_page_is_filled_between_its_marks(setting: Any, tmp_path: Path) -> None:
+    experiments.EXPERIMENTS["headline"].compute(setting, tmp_path / "headline.csv")
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- headline -->\nold\n<!-- /headline -->\nAfter <!-- error -->x<!-- /error -->\n")
+    assert tables.fill(page, tmp_path) == ["headline"]
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("Before\n<!-- headline -->\nMSE ")
+    assert text.endswith("<!-- /headline -->\nAfter <!-- error -->x<!-- /error -->\n")
+    assert "old" not in text
+    assert tables.fill(page, tmp_path) == ["headline"]
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_markers_by_hand() -> None:
+    logged = np.array([[2.0, 0], [2, 0], [0, 1], [0, 3]])
+    numbers = markers.judged(logged, np.array([0, 0, 1, 1]), np.array([0, 1]))
+    assert numbers["contrast"] == pytest.approx((2 + 2) / 2)
+    assert numbers["between"] == pytest.approx((1 + 1 / 1.5) / 2)
+
+
+def test_methods_that_fail_say_why(setting: Any) -> None:
+    adata = anndata.AnnData(sp.csr_matrix(np.ones((5, 4), dtype=np.float32)))
+    absent = Method("peer", adapter=setting.out / "peer.py", install="pip install peer")
+    assert blind.imputed(setting, absent, adata) == "absent: pip install peer"
+
+
+# Command
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / "run.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_command(data_folder: Path, tmp_path: Path) -> None:
+    command = ("headline", "--data", data_folder, "--out", tmp_path / "out", "--seeds", 1, "--epochs", 1)
+    done = run(*command, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert "published 2.8800" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"headline.csv", "headline.png", "summary.md"}
+    other = run(*command[:-1], 2)
+    assert other.returncode == 2
+    assert "with other settings" in other.stderr
+
+
+def test_mistakes_in_the_command(tmp_path: Path) -> None:
+    assert "there is no folder" in run("--data", tmp_path / "nowhere").stderr
+    assert "not a number above 0" in run("--epochs", 0).stderr
