@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from gnnimpute._peers import Method
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "paper"
-LABELLED = ("headline", "curves", "dropout", "labels", "attention", "splatter")
+LABELLED = ("headline", "curves", "dropout", "labels", "attention", pytest.param("splatter", marks=pytest.mark.slow))
 BLIND = ("clusters", "markers", "error")
 PUBLISHED = {
     "headline": ("2.8800", "0.7736", "0.9478", "0.9547"),

@@ -34,6 +34,8 @@ SHOWN = (RAW, MASKED, LABELLED, OURS)
 """Whose cells are drawn."""
 EQUAL = {"no imputation", "gene mean"}
 """Controls that leave cells as they are, or make all of them equal."""
+FEW = 200
+"""Cells below which t-SNE is exact: its approximation is slow where all cells are alike."""
 POINTS = "clusters_tsne"
 
 
@@ -95,7 +97,8 @@ class _Set:
         from sklearn.manifold import TSNE
 
         perplexity = min(30, (len(self.labels) - 1) / 4)
-        xy = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points(values))
+        method = "exact" if len(self.labels) < FEW else "barnes_hut"
+        xy = TSNE(perplexity=perplexity, init="pca", method=method, random_state=0).fit_transform(points(values))
         rows = pd.DataFrame({"data": self.data, "matrix": name, "label": self.labels, "x": xy[:, 0], "y": xy[:, 1]})
         if self.drawn.exists():
             known = pd.read_csv(self.drawn)
