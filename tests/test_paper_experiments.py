@@ -243,6 +243,13 @@ def test_a_page_is_filled_between_its_marks(setting: Any, tmp_path: Path) -> Non
     assert page.read_text(encoding="utf-8") == text
 
 
+def test_the_page_has_a_place_for_every_experiment() -> None:
+    page = (FOLDER.parents[1] / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for name in experiments.EXPERIMENTS:
+        assert f"<!-- {name} -->\n" in page
+        assert f"<!-- /{name} -->" in page
+
+
 def test_markers_by_hand() -> None:
     logged = np.array([[2.0, 0], [2, 0], [0, 1], [0, 3]])
     numbers = markers.judged(logged, np.array([0, 0, 1, 1]), np.array([0, 1]))

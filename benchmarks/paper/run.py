@@ -47,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             print(f"Error: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("Interrupted: the same command goes on from here.", file=sys.stderr)
+            return 130
         except Absent as reason:
             left_out[name] = str(reason)
             print(f"  not run. {reason}", file=sys.stderr)
