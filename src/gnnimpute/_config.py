@@ -43,7 +43,7 @@ class Config:
     loss: Loss = _setting("poisson", "Loss on what was hidden: poisson, negative_binomial or squared_error (paper).")
     learning_rate: float = _setting(3e-3, "Peak learning rate of Adam.", low=0)
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
-    n_epochs: int = _setting(60, "Most epochs: passes over all cells.", low=1)
+    n_epochs: int = _setting(50, "Most epochs: passes over all cells.", low=1)
     patience: int = _setting(5, "Epochs without a better validation loss after which training stops.", low=1)
     tolerance: float = _setting(
         2e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=0.1
