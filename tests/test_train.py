@@ -219,8 +219,13 @@ def test_the_users_own_handler_comes_back_and_hears_the_second_ctrl_c(split, gra
 
 
 def test_training_in_a_thread_leaves_signals_alone(split, graph):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(run(split, graph)))
+    results, n_threads = [], torch.get_num_threads()
+
+    def work():
+        torch.set_num_threads(n_threads)  # each thread has a number of its own, and sums differ with it
+        results.append(run(split, graph))
+
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert_same(results[0], run(split, graph))

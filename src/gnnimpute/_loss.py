@@ -12,6 +12,7 @@ from gnnimpute._rows import totals, units
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from gnnimpute._config import Config
@@ -40,15 +41,20 @@ class Hidden(NamedTuple):
         config: Config,
         *,
         labels: sp.csr_matrix | None = None,
+        total: NDArray[np.float64] | None = None,
         device: torch.device | str = "cpu",
     ) -> Hidden:
         """Prepare the hidden part of some cells as a target.
 
         Single molecules are hidden everywhere, so the hidden total is the exposure; a hidden non-zero is a whole entry,
-        so the exposure is all that the cell had. `labels` are further targets, which the cell never had.
+        so the exposure is all that the cell had: `total`, by default both parts. `labels` are further targets, which
+        the cell never had.
         """
         entries = (hidden if labels is None else hidden + labels).tocoo()
-        exposure = totals(hidden) if config.hide == "molecules" else totals(hidden) + totals(kept)
+        if config.hide == "molecules":
+            exposure = totals(hidden)
+        else:
+            exposure = totals(hidden) + totals(kept) if total is None else total
         return cls(
             torch.from_numpy(entries.row.astype(np.int64)).to(device),
             torch.from_numpy(entries.col.astype(np.int64)).to(device),

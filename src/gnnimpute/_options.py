@@ -99,7 +99,7 @@ def config_of(options: dict[str, Any], *, paper: bool) -> Config:
     """Take the fields of `Config` out of `options`: those of the estimate or of the paper, and what was given."""
     given = {field.name: options.pop(field.name) for field in fields(Config)}
     changes = {name: value for name, value in given.items() if value is not None}
-    return Config.paper(**changes) if paper else Config.of(options["estimate"], **changes)
+    return Config.paper(**changes) if paper else Config.of(options.get("estimate", "mean"), **changes)
 
 
 def check_files(options: dict[str, Any], *, overwrite: bool) -> None:

@@ -51,6 +51,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     rng: np.random.Generator
+    total: NDArray[np.float64]
+    """What each cell had before anything was hidden from it, of shape (n_cells,)."""
     epoch: int = 0
     best_loss: float = np.inf
     best_epoch: int = -1
@@ -95,6 +97,8 @@ def train(
     """
     with torch_randomness(rng, device):
         state = _start(split.kept, config, rng, device)
+        if labels is None:  # labelled values are no part of the cell: test cells never had them
+            state.total += totals(split.held_out)
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
@@ -141,7 +145,7 @@ def _start(kept: sp.csr_matrix, config: Config, rng: np.random.Generator, device
     )
     warm_up = _n_batches(kept.shape, config) * 2
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm_up))
-    return Training(network, copy.deepcopy(network), optimizer, schedule, rng)
+    return Training(network, copy.deepcopy(network), optimizer, schedule, rng, total=molecules_of)
 
 
 @torch.no_grad()
@@ -195,7 +199,9 @@ def _epoch(
         seeds = np.sort(part)
         decoded = state.network.decode(_encode(state.network, rows, graph.block(seeds)))
         known = None if labels is None else labels[seeds]
-        hidden = Hidden.of(split.held_out[seeds], split.kept[seeds], config, labels=known, device=device)
+        hidden = Hidden.of(
+            split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
+        )
         loss = hidden_loss(state.network, decoded, hidden, config=config)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -222,19 +228,14 @@ def _finite(loss: float, name: str, epoch: int) -> float:
 
 
 @torch.no_grad()
-def _validate(
-    state: Training,
-    split: Split,
-    graph: NeighborGraph,
-    config: Config,
-    cells: NDArray[np.int64],
-) -> None:
+def _validate(state: Training, split: Split, graph: NeighborGraph, config: Config, cells: NDArray[np.int64]) -> None:
     device = state.network.mean.device
     rows = Rows(split.kept, float(state.network.target_total), device)
     latent = embed(state.average, rows, graph)[torch.from_numpy(cells).to(device)]
     loss, weight = 0.0, 0.0
     for c in chunks(len(cells), 512):
-        hidden = Hidden.of(split.held_out[cells[c]], split.kept[cells[c]], config, device=device)
+        some = cells[c]
+        hidden = Hidden.of(split.held_out[some], split.kept[some], config, total=state.total[some], device=device)
         here = max(float(hidden.molecules.sum()), 1.0) if config.loss != "squared_error" else float(len(hidden.rows))
         loss += here * float(hidden_loss(state.average, state.average.decode(latent[c]), hidden, config=config))
         weight += here
