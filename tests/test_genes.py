@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from gnnimpute._genes import align, gene_names, positions, shared
 
+# NumPy takes NUL at the end of a text for padding, and h5ad files cannot hold it.
+NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=3)
 MODEL = np.array(["CD3D", "CD3E", "MS4A1", "LYZ"])
 
 
@@ -19,7 +21,7 @@ def matrix():
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=8, unique=True), st.randoms())
+@given(st.lists(NAMES, min_size=1, max_size=8, unique=True), st.randoms())
 def test_columns_follow_their_names_in_any_order(names, random):
     counts = sp.csr_matrix(np.arange(1, 1 + 2 * len(names), dtype=np.float32).reshape(2, -1))
     order = random.sample(range(len(names)), len(names))

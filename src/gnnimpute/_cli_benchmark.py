@@ -70,7 +70,7 @@ Examples:
       help="Seconds after which a method is stopped.")  # fmt: skip
 @_run("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of each method.")
 @_run("--epochs", type=click.IntRange(min=1),
-      help="Most epochs of our networks.  [default: as in impute; paper: 40 instead of 3000]")  # fmt: skip
+      help="Most epochs of our networks.  [default: as in impute; paper: 20 instead of 3000]")  # fmt: skip
 @_run("--retry", is_flag=True, help="Do again what failed or was stopped.")
 def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **options: Any) -> None:
     """Compare methods on your own data, by how well each predicts counts that were hidden from it.

@@ -28,7 +28,7 @@ GENE_MEAN = "gene mean"
 """The control that figures measure others by."""
 DETECTED = "gnnimpute, detected"
 PAPER = "gnnimpute, paper"
-PAPER_BUDGET: dict[str, Any] = {"n_epochs": 40, "patience": 10, "learning_rate": 1e-3, "batch_size": 0}
+PAPER_BUDGET: dict[str, Any] = {"n_epochs": 20, "patience": 10, "learning_rate": 1e-3, "batch_size": 0}
 """Training of the paper's network that ends on a laptop: mini-batches, and the learning rate of the authors' code. The
 paper's own takes up to 3000 steps over all cells at a tenth of that rate: hours without a GPU."""
 

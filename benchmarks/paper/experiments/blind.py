@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments.data import SOURCES
 from experiments.published import METRICS
-from experiments.setting import BLIND_EPOCHS, MOST_CELLS, PAPER
-from gnnimpute import _benchmark
+from experiments.setting import MOST_CELLS, PAPER
+from gnnimpute import Config, _benchmark
 from gnnimpute._adapters import built_in, chosen, peers
 from gnnimpute._exchange import MEAN, reading_answer, write_counts
 from gnnimpute._judge import Budget, Protocol
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 
 def methods(setting: Setting) -> list[Method]:
     """Methods of the package and, with a folder of adapters, of others."""
-    epochs = setting.epochs or (None if setting.full else BLIND_EPOCHS)
     ours = built_in(epochs=setting.epochs)
-    if epochs is not None:
-        ours = [Method(PAPER, ("--epochs", str(epochs))) if one.name == PAPER else one for one in ours]
+    if setting.full and setting.epochs is None:
+        ours = [Method(PAPER, ("--epochs", str(Config.paper().n_epochs))) if one.name == PAPER else one for one in ours]
     return chosen(ours + (peers(setting.peers) if setting.peers else []), setting.methods)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gnnimpute import Config
 from gnnimpute._labelled import LABELLED
+from gnnimpute._methods import PAPER_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,15 +15,12 @@ if TYPE_CHECKING:
 
 OURS, PAPER = "gnnimpute", "gnnimpute, paper"
 
-SHORT = Config.paper(learning_rate=1e-3, batch_size=0, n_epochs=20, patience=10)
-"""The paper's network with a budget for two cores: the learning rate of the authors' code instead of 1e-4, steps of an
-eighth of the cells instead of all, and few epochs instead of 3000. Every network of the paper has the same."""
+SHORT = Config.paper(**PAPER_BUDGET)
+"""The paper's network with a budget for two cores, the same for every number of heads: the authors' learning rate
+instead of 1e-4, steps of an eighth of the cells instead of all, and few epochs instead of 3000."""
 
 MOST_CELLS = 5000
 """Data with more cells are left out with this budget, and in blind comparisons."""
-BLIND_EPOCHS = 60
-"""Most epochs of the paper's network in blind comparisons. It is as published there: an epoch is one step, of all
-cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
