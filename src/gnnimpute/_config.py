@@ -121,7 +121,7 @@ class Config:
             "hide_rate": 0.4,
             "loss": "squared_error",
             "n_epochs": 100,
-            "patience": 10,
+            "patience": 25,
         }
         return cls(**(settings | changes))
 
