@@ -46,13 +46,20 @@ def test_learning_beats_the_least_possible_value(hold_out, graph):
     assert ours["pcc"].value > 0.3
 
 
-def test_masked_values_of_test_cells_change_nothing(normalized, hold_out, graph):
+def with_other_masked_values(
+    normalized: sp.csr_matrix, hold_out: metrics.LabelledHoldOut, cells: np.ndarray
+) -> metrics.LabelledHoldOut:
+    """The same entries masked, but of these cells all of them are 1000."""
     changed = sp.csr_matrix(normalized, copy=True)
-    for cell in hold_out.split.test:
+    for cell in cells:
         row = slice(*changed.indptr[cell : cell + 2])
         masked = ~np.isin(changed.indices[row], hold_out.train[cell].indices)
         changed.data[row] = np.where(masked, 1000, changed.data[row])
-    other = metrics.LabelledHoldOut.mask(changed, 0.2, split=hold_out.split, rng=0)
+    return metrics.LabelledHoldOut.mask(changed, 0.2, split=hold_out.split, rng=0)
+
+
+def test_masked_values_of_test_cells_change_nothing(normalized, hold_out, graph):
+    other = with_other_masked_values(normalized, hold_out, hold_out.split.test)
     assert (other.train != hold_out.train).nnz == 0
     np.testing.assert_array_equal(
         impute_labelled(other, graph, config=SMALL).values, impute_labelled(hold_out, graph, config=SMALL).values
@@ -60,12 +67,7 @@ def test_masked_values_of_test_cells_change_nothing(normalized, hold_out, graph)
 
 
 def test_masked_values_of_training_cells_are_learnt_from(normalized, hold_out, graph):
-    changed = sp.csr_matrix(normalized, copy=True)
-    for cell in hold_out.split.train:
-        row = slice(*changed.indptr[cell : cell + 2])
-        masked = ~np.isin(changed.indices[row], hold_out.train[cell].indices)
-        changed.data[row] = np.where(masked, 1000, changed.data[row])
-    other = metrics.LabelledHoldOut.mask(changed, 0.2, split=hold_out.split, rng=0)
+    other = with_other_masked_values(normalized, hold_out, hold_out.split.train)
     assert not np.array_equal(
         impute_labelled(other, graph, config=SMALL).values, impute_labelled(hold_out, graph, config=SMALL).values
     )
