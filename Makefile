@@ -1,6 +1,7 @@
 # Everything below needs only Python >= 3.11, pip and make. `make demo` and `make test` are where to start.
 #   make demo                     simulate counts with known dropouts, impute them, say how much came back
 #   make demo DATA=counts.h5ad    the same on your own counts
+#   make report DATA=counts.h5ad  can the imputed values be believed? A page with verdict, tests and pictures
 #   make test ARGS="-k graph"     some of the tests
 #   make help                     all that can be made
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper test lint format types docs wheel clean
+.PHONY: help demo report paper test lint format types docs wheel clean
 .DELETE_ON_ERROR:
 
 help: ## say what can be made
@@ -26,6 +27,11 @@ help: ## say what can be made
 
 demo: $(VENV)/.installed ## impute counts whose truth is known, or those of DATA=file
 	$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
+
+report: $(VENV)/.installed $(or $(DATA),report/pbmc.h5ad) ## can imputed values be believed? report/report.html on DATA=file, or on the paper's PBMC set
+	@mkdir -p report
+	$(BIN)/gnnimpute impute "$(or $(DATA),report/pbmc.h5ad)" report/imputed.h5ad --report report/report.html --overwrite
+	@echo "open report/report.html"
 
 paper: $(VENV)/.paper ## every experiment of the paper, into results/paper; data of DATA_DIR=folder, ARGS= as run.py has
 	$(PY) benchmarks/paper/run.py $(if $(DATA_DIR),--data "$(DATA_DIR)") --out results/paper $(ARGS)
@@ -54,7 +60,11 @@ wheel: $(VENV)/.installed ## build the package into dist
 	@ls dist
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) build dist demo docs/_build docs/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo report docs/_build docs/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+report/pbmc.h5ad: | $(VENV)/.installed
+	@mkdir -p report
+	$(PY) -c "import gnnimpute as gi; gi.io.write(gi.datasets.pbmc(), '$@')"
 
 $(VENV)/.created:
 	@command -v "$(PYTHON)" >/dev/null || \

@@ -83,8 +83,8 @@ def test_metadata_that_cannot_be_read(folder: Path) -> None:
 
 
 def test_methods_of_the_package() -> None:
-    methods = {method.name: method for method in built_in(epochs=3)}
-    assert methods["gnnimpute"].arguments == ("--epochs", "3")
+    methods = {method.name: method for method in built_in({"n_epochs": 3})}
+    assert methods["gnnimpute"].arguments == ("--config", '{"n_epochs": 3}')
     assert methods["gene mean"].arguments == ()
     assert all(method.is_installed() for method in methods.values())
     assert not any(method.arguments for method in built_in())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 import gnnimpute as gi
@@ -103,6 +104,21 @@ def test_it_goes_on_where_it_was_interrupted(adata: anndata.AnnData, ran: list[s
     assert [row["method"] for row in rows] == ran
     assert rows_of({"tiny": adata}, out=out, retry=True) == rows
     assert len(ran) == 2
+
+
+def test_losses_of_cells_that_are_missing_are_made(adata: anndata.AnnData, tmp_path: Path) -> None:
+    out, cells = tmp_path / "results.csv", tmp_path / "cells.csv"
+    protocols = [THIN, Protocol("mask", 0.1)]
+    rows = rows_of({"tiny": adata}, METHODS[:1], out=out, protocols=protocols)
+    again = rows_of({"tiny": adata}, METHODS[:1], out=out, protocols=protocols, cells=cells)
+    table = pd.read_csv(cells)
+    assert [row["value"] for row in again] == [row["value"] for row in rows]
+    (loss,) = [row for row in rows if row["protocol"] == "thin" and row["metric"] == "poisson_deviance"]
+    assert len(table) == loss["n_cells"]
+    assert table["gene mean"].mean() == pytest.approx(loss["value"])
+    before = cells.read_bytes()
+    assert rows_of({"tiny": adata}, METHODS[:1], out=out, protocols=protocols, cells=cells) == again
+    assert cells.read_bytes() == before
 
 
 def test_absent_methods_are_tried_again_and_failed_ones_if_asked(

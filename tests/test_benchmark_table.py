@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from gnnimpute._benchmark_table import averages, protocols_of, summary
-from gnnimpute._results import COLUMNS
+from gnnimpute._paired import CellLosses
+from gnnimpute._results import COLUMNS, Run
 
 NAN = float("nan")
 
@@ -93,9 +94,35 @@ def test_a_table_for_each_protocol() -> None:
     assert [line[1] for line in lines(text) if line[0] == "net"] == ["**1**", "**2**", "**3**"]
 
 
+def test_differences_between_methods_on_the_same_cells() -> None:
+    losses, cells = CellLosses(None), pd.Index(["a", "b", "c"])
+    run = Run("A", "thin", 0.1, 0, "gnnimpute")
+    losses.add(run, cells, {"mean": [2.0, 4, 6], "posterior": [1.0, 3, 5]})
+    losses.add(run._replace(method="PCA"), cells, {"mean": [3.0, 5, 7]})
+    losses.add(run._replace(method="PCA", data="B"), cells, {"mean": [3.0, 5, 7]})
+    results = table_of(
+        row("PCA", 5.0),
+        row("PCA", 5.0, data="B"),
+        row("gnnimpute", 4.0),
+        row("gnnimpute", 3.0, estimate="posterior"),
+        row("gene mean", 9.0),
+    )
+    text = summary(results, losses).split("gnnimpute (posterior) less each other method, cell by cell")[1]
+    assert lines(text)[:1] + lines(text)[2:] == [
+        ["method", "A", "B"],
+        ["gnnimpute", "-1 [-1, -1]", ""],
+        ["PCA", "-2 [-2, -2]", ""],
+    ]
+    assert "less each other" not in summary(results)
+    assert "less each other" not in summary(results, CellLosses(None))
+
+
 def test_other_metrics() -> None:
     results = table_of(row("net", 1.0), row("net", 5.0, metric="log1p_cp10k_mse"))
     assert list(averages(results, "thin", 0.1, metric="log1p_cp10k_mse")["value"]) == [5.0]
+    text = summary(results, metric="log1p_cp10k_mse")
+    assert text.startswith("10 % of the molecules hidden: log1p_cp10k_mse (lower is better)")
+    assert lines(text)[2][1] == "**5**"
 
 
 def test_a_method_that_lacks_on_one_data_set() -> None:

@@ -57,6 +57,13 @@ def test_a_signal_is_a_code_below_0() -> None:
     assert python("import os; os.kill(os.getpid(), 9)").code == -signal.SIGKILL
 
 
+def test_waiting_takes_no_processor_time() -> None:
+    busy = python("import time\nwhile time.process_time() < 0.3: pass")
+    idle = python("import time; time.sleep(0.3)")
+    assert busy.cpu_seconds >= 0.3 > idle.cpu_seconds
+    assert min(busy.seconds, idle.seconds) >= 0.3
+
+
 def test_seconds_are_those_of_the_process() -> None:
     assert 0.4 < python("import time; time.sleep(0.4)").seconds < 5
 

@@ -63,6 +63,16 @@ def python(*args: object) -> list[str]:
 # impute
 
 
+def test_intervals_are_written_and_refused_where_they_could_not_be(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5ad"
+    succeed("impute", source, out, *TINY, "--interval", "0.8")
+    layers = anndata.read_h5ad(out).layers
+    assert not (layers["gnnimpute_lower"] > layers["gnnimpute_upper"]).any()  # NaN: not modelled
+    assert "gnnimpute_redetection" in layers
+    assert "only .h5ad and .zarr" in refuse("impute", source, tmp_path / "out.csv", *TINY, "--interval", "0.8")
+    assert "above 0 and below 1" in refuse("impute", source, tmp_path / "no.h5ad", *TINY, "--interval", "80")
+
+
 def test_default_result_in_a_process_of_its_own(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5ad"
     command = python("-m", "gnnimpute", "impute", source, out, *TINY)
@@ -336,40 +346,7 @@ def test_ctrl_c_outside_training_writes_nothing(source: Path, tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
-# simulate, info, and the rest
-
-
-def test_simulate(tmp_path: Path) -> None:
-    out = tmp_path / "sim.h5ad"
-    args = ["--n-cells", "50", "--n-genes", "40", "--groups", "2", "--lib-loc", "6", "--seed", "5"]
-    done = succeed("simulate", out, *args)
-    assert "Group1" in done.stdout
-    made = anndata.read_h5ad(out)
-    expected = gi.datasets.splatter(
-        batch_cells=50, n_genes=40, group_prob=[0.5, 0.5], lib_loc=6, dropout_type="experiment", dropout_mid=1, rng=5
-    )
-    assert made.shape == (50, 40)
-    assert (made.X != expected.X).nnz == 0
-    assert made.layers["true_counts"].nnz > made.X.nnz
-    assert "--overwrite" in refuse("simulate", out, *args)
-    succeed("simulate", out, *args, "--overwrite", "--quiet")
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (["out.csv"], "only .h5ad and .zarr"),
-        (["out.h5ad", "--n-cells", "5", "--batch-cells", "5"], "say the same"),
-        (["out.h5ad", "--groups", "0"], "at least 1"),
-        (["out.h5ad", "--group-prob", "0.5,0.2"], "must sum to 1"),
-        (["out.h5ad", "--n-genes", "none"], "not a valid"),
-        (["out.h5ad", "--out-prob", "2"], "out_prob=2"),
-    ],
-)
-def test_simulate_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert said in refuse("simulate", *args)
-    assert not list(tmp_path.iterdir())
+# info, and the rest
 
 
 def test_info(source: Path, tmp_path: Path) -> None:
@@ -378,6 +355,18 @@ def test_info(source: Path, tmp_path: Path) -> None:
     assert "median total of a cell" in done.stdout
     assert "There is no" in refuse("info", tmp_path / "none.h5ad")
     assert "There is no model" in refuse("info", tmp_path / "none.safetensors")
+
+
+def test_impute_imports_only_what_it_needs(source: Path, tmp_path: Path) -> None:
+    """Each of these takes seconds of every run."""
+    arguments = ["impute", str(source), str(tmp_path / "out.h5ad"), *TINY]
+    code = (
+        "import sys; from gnnimpute.cli import main; "
+        f"main({arguments!r}, standalone_mode=False); print('loaded:', *sys.modules)"
+    )
+    done = subprocess.run(python("-c", code), capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rpartition("loaded:")[2].split())
+    assert not loaded & {"matplotlib", "numba", "pynndescent", "scanpy", "torch._dynamo", "umap"}
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anndata
@@ -104,6 +105,8 @@ def test_mistakes(source: Path, tmp_path: Path) -> None:
     assert "gnnimpute benchmark DATA... --out results.csv" in refuse("--out", out)
     assert "There is no file" in refuse(tmp_path / "nothing.h5ad", "--out", out)
     assert "no method 'magic'" in refuse(source, "--out", out, "--methods", "magic")
+    for wrong in ("{", '{"heads": 3}', '{"n_heads": 0}', "3"):
+        assert "is not JSON of fields of gnnimpute.Config" in refuse(source, "--out", out, "--config", wrong)
     assert "There is no folder" in refuse(source, "--out", out, "--peers", tmp_path / "nowhere")
     assert "1.5 is no share above 0 and below 1" in refuse(source, "--out", out, "--thin", 1.5)
     assert "its ending must be one of .png" in refuse(source, "--out", out, "--figure", tmp_path / "r.txt")
@@ -118,8 +121,14 @@ def test_mistakes(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals) -> None:
+def test_interrupted(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, how: signal.Signals
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
+    # What runs in the background of a shell starts with SIGINT ignored.
+    request.addfinalizer(
+        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+    )
 
     def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), how)
@@ -143,7 +152,19 @@ def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("gnnimpute._results.read", lambda _: None)
     monkeypatch.setattr("gnnimpute._cli_benchmark._report", lambda *_, **__: None)
     asked = ["--seeds", 3, "--thin", 0.1, "--thin", 0.8, "--time-limit", 9, "--threads", 1, "--retry", "--epochs", 5]
-    asked += ["--min-genes", 7, "--min-cells", 2, "--layer", "counts", "--methods", "gnnimpute"]
+    asked += ["--config", '{"n_heads": 3}']
+    asked += [
+        "--cells",
+        tmp_path / "cells.csv",
+        "--min-genes",
+        7,
+        "--min-cells",
+        2,
+        "--layer",
+        "counts",
+        "--methods",
+        "gnnimpute",
+    ]
     assert benchmark(source, "--out", tmp_path / "r.csv", *asked).exit_code == 0
     assert benchmark(source, "--out", tmp_path / "r.csv", "--mask", 0.3).exit_code == 0
     first, second = seen
@@ -154,9 +175,13 @@ def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: p
         "counts",
     )
     assert first["protocols"] == [("thin", 0.1), ("thin", 0.8)]
+    assert first["cells"] == tmp_path / "cells.csv"
+    assert second["cells"] is None
     assert (first["budget"].time_limit, first["budget"].threads) == (9, 1)
     assert first["quality"] == {"min_genes": 7, "min_cells": 2}
-    assert [(method.name, method.arguments) for method in first["methods"]] == [("gnnimpute", ("--epochs", "5"))]
+    assert [(method.name, method.arguments) for method in first["methods"]] == [
+        ("gnnimpute", ("--config", '{"n_epochs": 5, "n_heads": 3}'))
+    ]
     assert second["protocols"] == [("mask", 0.3)]
     assert [method.name for method in second["methods"]] == list(NAMES)
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gnnimpute._counts import check_counts
+from gnnimpute._counts import check_counts, totals
 
 CELLS = ["c0", "c1", "c2"]
 GENES = ["g0", "g1", "g2", "g3"]
@@ -251,3 +251,8 @@ def test_real_counts_pass_and_their_logarithms_do_not(data_dir, name):
         check_counts(log_normalized(counts), where="adata.X")
     with pytest.raises(ValueError, match="looks normalised"):
         check_counts(log_normalized(counts, lambda x: x, 1e6), where="adata.X")
+
+
+def test_totals_are_exact_where_float32_is_not() -> None:
+    counts = sp.csr_matrix(np.array([[2**24, 1, 1], [0, 0, 0]], np.float32))
+    assert totals(counts).tolist() == [2**24 + 2, 0]

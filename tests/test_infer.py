@@ -13,9 +13,10 @@ from torch import nn
 
 from gnnimpute import Config, NeighborGraph, _infer
 from gnnimpute._config import Attention
+from gnnimpute._counts import totals
 from gnnimpute._infer import attention, check_cells, chunks, device_named, embed
 from gnnimpute._nn import Autoencoder, GraphAttention
-from gnnimpute._rows import Rows, totals
+from gnnimpute._rows import Rows
 
 N_CELLS = 90
 every_attention = pytest.mark.parametrize("kind", get_args(Attention))

@@ -28,6 +28,9 @@ ESTIMATES = {
 }
 
 
+SHORT = ("--config", '{"n_epochs": 2}')
+
+
 @pytest.fixture
 def source(counts: sp.csr_matrix, tmp_path: Path) -> Path:
     adata = anndata.AnnData(counts)
@@ -46,7 +49,7 @@ def run(name: str, source: Path, *arguments: str) -> anndata.AnnData:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_keeps_the_contract(name: str, source: Path) -> None:
     given = anndata.read_h5ad(source)
-    answer = run(name, source, "--epochs", "2")
+    answer = run(name, source, *SHORT)
     assert answer.obs_names.equals(given.obs_names)
     assert answer.var_names.equals(given.var_names)
     assert answer.X is None
@@ -65,7 +68,7 @@ def test_every_method_keeps_the_contract(name: str, source: Path) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_ours_record_every_setting(name: str, source: Path) -> None:
-    settings = json.loads(run(name, source, "--epochs", "2").uns["method"]["settings"])
+    settings = json.loads(run(name, source, *SHORT).uns["method"]["settings"])
     makers = {PAPER: partial(Config.paper, **PAPER_BUDGET), DETECTED: Config.detected}
     expected = replace(makers.get(name, Config)(), n_epochs=2).to_dict()
     assert {key: settings[key] for key in expected} == expected
@@ -88,8 +91,8 @@ def test_defaults_are_those_of_the_package(source: Path, monkeypatch: pytest.Mon
 
 
 def test_no_graph_is_another_network(source: Path) -> None:
-    with_graph = run("gnnimpute", source, "--epochs", "2").layers["mean"]
-    assert np.abs(run("gnnimpute, no graph", source, "--epochs", "2").layers["mean"] - with_graph).max() > 1e-3
+    with_graph = run("gnnimpute", source, *SHORT).layers["mean"]
+    assert np.abs(run("gnnimpute, no graph", source, *SHORT).layers["mean"] - with_graph).max() > 1e-3
 
 
 def test_as_a_process(source: Path) -> None:

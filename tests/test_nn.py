@@ -15,9 +15,10 @@ from hypothesis import given, settings
 
 from gnnimpute import Config, NeighborGraph
 from gnnimpute._config import Attention
+from gnnimpute._counts import totals
 from gnnimpute._loss import Hidden, hidden_loss
 from gnnimpute._nn import Autoencoder, GraphAttention
-from gnnimpute._rows import Rows, SparseRows, totals
+from gnnimpute._rows import Rows, SparseRows
 
 if TYPE_CHECKING:
     from torch import Tensor

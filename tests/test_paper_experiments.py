@@ -128,6 +128,10 @@ def test_experiments_that_run_methods(name: str, setting: Any, monkeypatch: pyte
         blind_table = pd.read_csv(setting.out / "error_blind.csv")
         assert set(blind_table["protocol"]) == {"mask", "thin"}
         assert is_drawn(setting.out / "error_blind.png")
+        page = setting.out / "page.md"
+        page.write_text("<!-- molecules -->\n<!-- /molecules -->\n")
+        assert tables.fill(page, setting.out) == ["molecules"]
+        assert "| neighbour mean | **" in page.read_text(encoding="utf-8")
     else:
         assert "neighbour mean" in set(table["matrix"])
         assert set(table["status"]) == {"ok"}

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from anndata import AnnData
 
 import gnnimpute as gi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import scipy.sparse as sp
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +117,115 @@ def test_mistakes_are_named(adata: AnnData) -> None:
         gi.pl.held_out({"none": float("nan")}, unit="loss", title="")
     with pytest.raises(ValueError, match="at least"):
         gi.pl.held_out({}, unit="loss", title="")
+
+
+@pytest.fixture
+def mapped(adata: AnnData) -> AnnData:
+    """With places for the cells, their latent and their attention."""
+    adata.obsm["X_umap"] = np.stack([np.arange(90.0), -np.arange(90.0)], axis=1)
+    adata.obsm["gnnimpute"] = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    weights = sp.lil_matrix((90, 90), dtype=np.float32)
+    weights[3, [3, 4, 80]] = 0.5, 0.4, 0.1
+    adata.obsp["gnnimpute_attention"] = weights.tocsr()
+    return adata
+
+
+def test_embedding_of_a_gene_shows_imputed_values_the_highest_on_top(mapped: AnnData) -> None:
+    ax = gi.pl.embedding(mapped, "7")
+    (dots,) = ax.collections
+    np.testing.assert_array_equal(dots.get_array(), np.sort(mapped.layers["gnnimpute"][:, 7]))
+    np.testing.assert_array_equal(dots.get_offsets()[:, 0], np.arange(90))
+    (bar,) = [other for other in ax.figure.axes if other is not ax]
+    assert bar.get_ylabel() == "counts scaled to 100"
+    assert (ax.get_xlabel(), ax.get_title()) == ("UMAP1", "7, imputed")
+
+
+def test_embedding_of_observed_counts_is_on_the_same_scale(mapped: AnnData) -> None:
+    ax = gi.pl.embedding(mapped, "7", layer="counts")
+    raw = mapped.layers["counts"].toarray()
+    expected = 100 * raw[:, 7] / raw[:, 5:].sum(1)
+    np.testing.assert_allclose(np.sort(ax.collections[0].get_array()), np.sort(expected), rtol=1e-6)
+    assert ax.get_title() == "7, observed"
+
+
+def test_embedding_of_groups_keeps_them_apart(mapped: AnnData) -> None:
+    mapped.obs["many"] = (np.arange(90) // 9).astype(str)
+    ax = gi.pl.embedding(mapped, "many")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [str(i) for i in range(10)]
+    looks = {(tuple(c.get_facecolor()[0]), len(c.get_paths()[0].vertices)) for c in ax.collections}
+    assert len(looks) == 10
+    assert [len(c.get_offsets()) for c in ax.collections] == [9] * 10
+
+
+def test_embedding_without_a_map_is_of_the_latent(mapped: AnnData) -> None:
+    del mapped.obsm["X_umap"]
+    mapped.obsm["gnnimpute"][5] = np.nan  # a cell that was not modelled
+    ax = gi.pl.embedding(mapped, "type")
+    assert ax.get_xlabel() == "principal component of the latent, 1"
+    shown = np.concatenate([c.get_offsets().compressed().reshape(-1, 2) for c in ax.collections])
+    assert len(shown) == 89
+    np.testing.assert_allclose(shown.mean(0), 0, atol=1e-6)
+
+
+def test_heatmap_has_cells_in_the_order_of_groups_and_genes_from_least_to_highest(mapped: AnnData) -> None:
+    mapped.obs["type"] = np.tile(["c", "a", "b"], 30)
+    ax = gi.pl.heatmap(mapped, ["3", "8"], "type")
+    shown = ax.images[0].get_array()
+    assert shown.shape == (2, 90)
+    order = np.concatenate([np.flatnonzero(mapped.obs["type"] == name) for name in "abc"])
+    values = mapped.layers["gnnimpute"][order, 3]
+    scaled = (values - values.min()) / (np.quantile(values, 0.99) - values.min())
+    np.testing.assert_allclose(shown[0], np.minimum(scaled, 1), rtol=1e-5)
+    assert (shown.min(), shown.max()) == (0, 1)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3", "8"]
+    np.testing.assert_allclose(ax.get_xticks(), [14.5, 44.5, 74.5])
+    assert gi.pl.heatmap(mapped, ["3"], "type", layer="counts").get_title() == "observed"
+
+
+def test_attention_draws_a_line_to_each_cell_the_wider_the_more_it_weighs(mapped: AnnData) -> None:
+    ax = gi.pl.attention(mapped, "3")
+    everywhere, lines, others, own = ax.collections
+    assert len(everywhere.get_offsets()) == 90
+    assert [segment.tolist() for segment in lines.get_segments()] == [[[3, -3], [4, -4]], [[3, -3], [80, -80]]]
+    assert lines.get_linewidths()[0] > lines.get_linewidths()[1]
+    np.testing.assert_allclose(others.get_array(), [40, 10])
+    assert own.get_offsets().tolist() == [[3, -3]]
+    assert ax.get_title() == "3\nown counts 50 %, 2 other cells"
+
+
+def test_calibration_is_in_percent_with_the_diagonal() -> None:
+    ax = gi.pl.calibration({"ours": {0.8: 0.79, 0.5: 0.51}})
+    diagonal, ours = ax.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [100, 100]]
+    np.testing.assert_allclose(ours.get_xydata(), [[50, 51], [80, 79]])
+    with pytest.raises(ValueError, match="of one set of intervals"):
+        gi.pl.calibration({})
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda a: gi.pl.embedding(a, "nogene"), "'nogene' is not there"),
+        (lambda a: gi.pl.embedding(a, "7", basis="X_tsne"), "adata.obsm has no 'X_tsne'"),
+        (lambda a: gi.pl.embedding(a, "7", key="other"), "no imputation 'other'"),
+        (lambda a: gi.pl.heatmap(a, ["7"], "nocolumn"), "adata.obs has no 'nocolumn'"),
+        (lambda a: gi.pl.heatmap(a, ["7"], "type", layer="nolayer"), "adata.layers has no 'nolayer'"),
+        (lambda a: gi.pl.attention(a, "nocell"), "There is no cell 'nocell'"),
+    ],
+)
+def test_what_is_not_there_is_named(mapped: AnnData, draw, message: str) -> None:
+    with pytest.raises(KeyError, match=message):
+        draw(mapped)
+
+
+@pytest.mark.parametrize("name", ["embedding", "heatmap", "attention", "loss"])
+def test_drawn_on_the_given_axes_and_written(mapped: AnnData, name: str, tmp_path: Path) -> None:
+    from matplotlib import pyplot as plt
+    from matplotlib.image import imread
+
+    figure, ax = plt.subplots()
+    arguments = {"embedding": ("7",), "heatmap": (["7", "8"], "type"), "attention": ("3",), "loss": ()}
+    assert getattr(gi.pl, name)(mapped, *arguments[name], ax=ax) is ax
+    figure.savefig(tmp_path / "plot.png")
+    assert len(np.unique(imread(tmp_path / "plot.png").reshape(-1, 4), axis=0)) > 20

@@ -240,3 +240,41 @@ def test_a_backed_file_is_left_alone(adata, imputer, tmp_path):
     np.testing.assert_array_equal(backed.layers["gnnimpute"], adata.layers["gnnimpute"])
     backed.file.close()
     assert (tmp_path / "a.h5ad").read_bytes() == before
+
+
+LAYERS = ["gnnimpute_lower", "gnnimpute_upper", "gnnimpute_redetection"]
+
+
+def test_intervals_are_layers_around_the_posterior(adata, rich, imputer):
+    tl.impute(adata, imputer=imputer, estimate="posterior", interval=0.95)
+    assert adata.uns["gnnimpute"]["interval"] == 0.95
+    lower, upper, again = (adata.layers[name] for name in LAYERS)
+    modelled = np.ix_(rich.obs["gnnimpute_pass"], rich.var["gnnimpute_pass"])
+    value = adata.layers["gnnimpute"][modelled]
+    assert (lower[modelled] <= value).all()
+    assert (value <= upper[modelled]).all()
+    assert ((again[modelled] >= 0) & (again[modelled] <= 1)).all()
+    for layer in (lower, upper, again):
+        layer[modelled] = np.nan
+        assert np.isnan(layer).all()
+    assert_equal(only_added(adata, [*ADDED, *(("layers", name) for name in LAYERS)]), rich, exact=True)
+
+
+def test_intervals_of_an_earlier_result_do_not_stay(adata, imputer):
+    tl.impute(adata, imputer=imputer, interval=0.9)
+    tl.impute(adata, imputer=imputer)
+    assert not set(LAYERS) & set(adata.layers)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"interval": 90}, "above 0 and below 1"),
+        ({"interval": 0.9, "genes": ["gene0"]}, "leave out genes= and out="),
+        ({"interval": 0.9, "estimate": "detected"}, r"Config\(hide='molecules'\)"),
+    ],
+)
+def test_intervals_that_cannot_be_given_are_refused_before_training(adata, rich, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        tl.impute(adata, config=None, **wrong)
+    assert_equal(adata, rich, exact=True)

@@ -13,10 +13,10 @@ import torch
 
 from gnnimpute import Config, GNNImputer, NeighborGraph, _values
 from gnnimpute._config import Estimate, Hide, Loss, Output
+from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._masking import Split
 from gnnimpute._nn import Autoencoder
-from gnnimpute._rows import totals
 from gnnimpute._values import Decoder, check_choices, new_array
 
 TARGET_TOTAL = 50.0

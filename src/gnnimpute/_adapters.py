@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,16 @@ from gnnimpute._names import suggestion
 from gnnimpute._peers import Method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 # Inline script metadata, as PEP 723 defines it.
 _BLOCK = re.compile(r"^# /// script[ \t]*\n((?:#(?:| .*)\n)+?)# ///[ \t]*$", re.MULTILINE)
 
 
-def built_in(*, epochs: int | None = None) -> list[Method]:
-    """Methods of the package; `epochs` are the most that our networks train."""
-    given = () if epochs is None else ("--epochs", str(epochs))
+def built_in(changes: Mapping[str, Any] | None = None) -> list[Method]:
+    """Methods of the package; `changes` are settings of our networks that differ from their defaults."""
+    given = ("--config", json.dumps(changes, sort_keys=True)) if changes else ()
     return [Method(name, given if name in OURS else ()) for name in NAMES]
 
 

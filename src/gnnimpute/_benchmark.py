@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gnnimpute import io
 from gnnimpute._inputs import counts_of
 from gnnimpute._judge import Budget, Case, Protocol, failed, told
+from gnnimpute._paired import CellLosses
 from gnnimpute._progress import Progress
 from gnnimpute._results import Results, Run, settings_of
 
@@ -35,6 +37,7 @@ def run(
     protocols: Sequence[Protocol] = (Protocol("thin", 0.1),),
     seeds: Sequence[int] = (0,),
     out: Path | None = None,
+    cells: Path | None = None,
     budget: Budget = Budget(),  # noqa: B008 -- frozen
     retry: bool = False,
     layer: str | None = None,
@@ -58,6 +61,8 @@ def run(
     out
         CSV of the results, written after each method. What it holds already is not done again, unless the method was
         absent.
+    cells
+        CSV of the loss of each cell on its held-out molecules, for paired differences. What it lacks is done again.
     budget
         Time and threads of each method.
     retry
@@ -78,10 +83,15 @@ def run(
     ValueError
         If data cannot be used, or `out` holds something else or other results under the same names.
     """
-    sources, results = _by_name(data), Results(out)
+    sources, results, losses = _by_name(data), Results(out), CellLosses(cells)
     cases = [_Place(*place) for place in product(sources, protocols, seeds)]
     runs = {place.run(method): method for place in cases for method in methods}
-    todo = {one for one, method in runs.items() if not _is_done(results.of(one), method, retry=retry, out=out)}
+    todo = {
+        one
+        for one, method in runs.items()
+        if not _is_done(rows := results.of(one), method, retry=retry, out=out)
+        or (rows[0]["status"] == "ok" and losses.lacks(one))
+    }
     if len(todo) < len(runs):
         _log.info("%d of %d runs are in %s already", len(runs) - len(todo), len(runs), out)
     loaded: dict[str, AnnData] = {}
@@ -100,7 +110,8 @@ def run(
                 if (one := place.run(method)) in todo:
                     label = f"{number}/{len(methods)} {method.name}"
                     tick = shown.runs(f"{title}: {label}")
-                    results.add(one, rows := _rows(case, method, Path(folder), budget=budget, tick=tick))
+                    keep = partial(losses.add, one) if losses.wants(one) else None
+                    results.add(one, rows := _rows(case, method, Path(folder), budget=budget, tick=tick, keep=keep))
                     level = logging.INFO if rows[0]["status"] == "ok" else logging.WARNING
                     _log.log(level, "  %s: %s", label, told(rows, place.protocol))
                     shown.done()

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gnnimpute._exchange import MEAN
 from gnnimpute._judge import JUDGED_BY
+from gnnimpute._paired import LOSS, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gnnimpute._paired import CellLosses
+
+OURS = label("gnnimpute", "posterior")
+"""What others are compared with, cell by cell."""
 
 HIDDEN = {"thin": "{:.3g} % of the molecules hidden", "mask": "{:.3g} % of each gene's non-zeros hidden"}
 """What a protocol does, in words."""
@@ -39,13 +44,13 @@ def averages(results: pd.DataFrame, protocol: str, rate: float, *, metric: str |
     chosen = chosen[(chosen["metric"] == metric) | (chosen["status"] != "ok")]
     labels = _labels(chosen)
     rows = []
-    for (data, label), part in chosen.assign(label=labels).groupby(["data", "label"], sort=False):
+    for (data, name), part in chosen.assign(label=labels).groupby(["data", "label"], sort=False):
         good = part[part["status"] == "ok"]
         rows.append(
             {
                 "data": data,
-                "label": label,
-                **{name: good[name].mean() for name in ("value", "low", "high")},
+                "label": name,
+                **{column: good[column].mean() for column in ("value", "low", "high")},
                 "sd": good["value"].std(ddof=1) if len(good) > 1 else np.nan,
                 "seconds": good["seconds"].mean(),
                 "n_seeds": len(part),
@@ -66,15 +71,23 @@ def protocols_of(results: pd.DataFrame) -> list[tuple[str, float]]:
     return [(str(protocol), float(rate)) for protocol, rate in pairs.itertuples(index=False)]
 
 
-def summary(results: pd.DataFrame) -> str:
+def summary(results: pd.DataFrame, losses: CellLosses | None = None, *, metric: str | None = None) -> str:
     """A table in Markdown for each protocol and rate, and a list of what did not work.
 
     Parameters
     ----------
     results
         Rows of a comparison.
+    losses
+        Losses of its cells, for tables of paired differences.
+    metric
+        What to show; by default what methods are ranked by.
     """
-    parts = [_table(results, protocol, rate) for protocol, rate in protocols_of(results)]
+    parts = []
+    for protocol, rate in protocols_of(results):
+        parts.append(_table(results, protocol, rate, metric or JUDGED_BY[protocol]))
+        if protocol == "thin" and losses is not None:
+            parts += _differences(averages(results, protocol, rate, metric=LOSS), losses, rate)
     return "\n\n".join([*parts, *filter(None, [_troubles(results)])]) + "\n"
 
 
@@ -83,20 +96,33 @@ def title(protocol: str, rate: float) -> str:
     return HIDDEN[protocol].format(100 * rate)
 
 
-def _table(results: pd.DataFrame, protocol: str, rate: float) -> str:
-    table = averages(results, protocol, rate)
+def _table(results: pd.DataFrame, protocol: str, rate: float, metric: str) -> str:
+    table = averages(results, protocol, rate, metric=metric)
     data, labels = list(dict.fromkeys(results["data"])), list(dict.fromkeys(table["label"]))
     best = table.groupby("data")["value"].min()
     cells = {(row.data, row.label): _cell(row, best[row.data]) for row in table.itertuples()}
     seconds = table.groupby("label")["seconds"].mean()
     lines = [["method", *data, "seconds"], ["---"] * (len(data) + 2)]
-    for label in labels:
-        spent = "" if np.isnan(seconds[label]) else f"{seconds[label]:.0f}"
-        lines.append([label, *(cells.get((name, label), "") for name in data), spent])
-    head = f"{title(protocol, rate)}: {JUDGED_BY[protocol]} (lower is better)"
+    for method in labels:
+        spent = "" if np.isnan(seconds[method]) else f"{seconds[method]:.0f}"
+        lines.append([method, *(cells.get((name, method), "") for name in data), spent])
+    head = f"{title(protocol, rate)}: {metric} (lower is better)"
     n_seeds = int(table["n_seeds"].max()) if len(table) else 0
     note = f", mean ± standard deviation of {n_seeds} seeds" if n_seeds > 1 else ""
     return f"{head[0].upper()}{head[1:]}{note}\n\n{_aligned(lines)}"
+
+
+def _differences(table: pd.DataFrame, losses: CellLosses, rate: float) -> list[str]:
+    """By how much our best estimate is better than every other, cell by cell; nothing if it was not run."""
+    data, labels = list(dict.fromkeys(table["data"].sort_index())), list(dict.fromkeys(table["label"]))
+    lines = [["method", *data], ["---"] * (len(data) + 1)]
+    for other in labels:
+        found = [losses.difference(OURS, other, data=name, rate=rate) for name in data]
+        if other != OURS and any(found):
+            texts = [f"{one.value:+.2g} [{one.low:+.2g}, {one.high:+.2g}]" if one else "" for one in found]
+            lines.append([other, *texts])
+    head = f"{OURS} less each other method, cell by cell: {LOSS}, mean and 95 % interval (below 0: {OURS} is better)"
+    return [f"{head}\n\n{_aligned(lines)}"] if len(lines) > 2 else []
 
 
 def _cell(row: object, best: float) -> str:
@@ -115,9 +141,8 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in fill)
 
 
-def _labels(rows: pd.DataFrame) -> pd.Series:
-    plain = rows["estimate"].isin(["", MEAN])
-    return rows["method"].where(plain, rows["method"] + " (" + rows["estimate"] + ")")
+def _labels(rows: pd.DataFrame) -> list[str]:
+    return [label(*pair) for pair in zip(rows["method"], rows["estimate"], strict=True)]
 
 
 def _troubles(results: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from gnnimpute._atomic import check_place, replacing
+from gnnimpute._cells import Cells
 from gnnimpute._config import Config
 from gnnimpute._nn import Autoencoder
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._masking import Split
-    from gnnimpute._train import Training
+    from gnnimpute._training import Training
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,7 @@ def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
-    for number, slots in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in state.optimizer.tensors().items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if (device := state.network.mean.device).type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
@@ -58,7 +58,7 @@ def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
         "best_epoch": state.best_epoch,
         "history": state.history,
         "rng": state.rng.bit_generator.state,
-        "schedule": state.schedule.last_epoch,
+        "n_steps": state.optimizer.n_steps,
     }
     write_tensors(path, tensors, about)
 
@@ -78,14 +78,7 @@ def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
     state.network.load_state_dict(part(tensors, "network."))
     state.average.load_state_dict(part(tensors, "average."))
     state.best = part(tensors, "best.")
-    optimizer = state.optimizer.state_dict()
-    for name, value in part(tensors, "optimizer.").items():
-        number, slot = name.split(".", 1)
-        optimizer["state"].setdefault(int(number), {})[slot] = value
-    optimizer["param_groups"][0]["lr"] = state.schedule.base_lrs[0]
-    state.optimizer.load_state_dict(optimizer)
-    state.schedule.load_state_dict(state.schedule.state_dict() | {"last_epoch": about["schedule"]})
-    state.optimizer.param_groups[0]["lr"] = state.schedule.base_lrs[0] * state.schedule.lr_lambdas[0](about["schedule"])  # type: ignore[attr-defined]
+    state.optimizer.load(part(tensors, "optimizer."), about["n_steps"])
     state.epoch, state.best_loss, state.best_epoch = about["epoch"], about["best_loss"], about["best_epoch"]
     state.history = about["history"]
     state.rng.bit_generator.state = about["rng"]
@@ -104,6 +97,7 @@ class Model(NamedTuple):
     dispersion: NDArray[np.float32] | None
     history: dict[str, list[float]]
     best_epoch: int
+    cells: Cells | None = None
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -111,6 +105,8 @@ def save_model(path: Path, model: Model) -> None:
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     if model.dispersion is not None:
         tensors["dispersion"] = torch.from_numpy(model.dispersion)
+    if model.cells is not None:
+        tensors |= {f"cells.{name}": torch.from_numpy(values) for name, values in model.cells._asdict().items()}
     about = {
         "version": version("gnnimpute"),
         "config": model.config.to_dict(),
@@ -133,7 +129,12 @@ def load_model(path: Path) -> Model:
         network.load_state_dict(part(tensors, "network."))
         dispersion = tensors["dispersion"].numpy() if "dispersion" in tensors else None
         genes = np.asarray(about["genes"], dtype=str)
-        return Model(config, genes, network, dispersion, about["history"], about["best_epoch"])
+        cells = (
+            Cells(**{name: kept.numpy() for name, kept in found.items()})
+            if (found := part(tensors, "cells."))
+            else None
+        )
+        return Model(config, genes, network, dispersion, about["history"], about["best_epoch"], cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
         raise ValueError(msg) from error

@@ -30,6 +30,8 @@ class Ended(NamedTuple):
     """Most memory of the process and its children together; nan where the system does not say."""
     stderr: str
     """The end of what it wrote to stderr."""
+    cpu_seconds: float = float("nan")
+    """Of the process and of those of its children that it waited for; nan where the system does not say."""
 
 
 def run(
@@ -75,7 +77,7 @@ def run(
             _kill_all(child)
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - _TAIL))
         tail = errors.read().decode(errors="replace")
-    return Ended(child.returncode if in_time else None, seconds, memory.peak_gb, tail)
+    return Ended(child.returncode if in_time else None, seconds, memory.peak_gb, tail, memory.cpu_seconds)
 
 
 def _wait(child: subprocess.Popen[bytes], memory: _Memory, deadline: float, tick: Callable[[], None]) -> bool:
@@ -102,7 +104,7 @@ def _kill_all(child: subprocess.Popen[bytes]) -> None:
 
 
 class _Memory:
-    """Peak memory of a process group.
+    """Peak memory of a process group, and its processor time.
 
     Linux: looked up while it runs, in /proc. What `wait4` says is not used there: a process starts its account with the
     memory of whoever started it. Elsewhere `wait4` is all there is, and gives the largest process, not their sum.
@@ -112,7 +114,7 @@ class _Memory:
         self._group = group
         self._most: dict[str, int] = {}  # each process alone, which no look can miss
         self._together = 0
-        self.peak_gb = float("nan")
+        self.peak_gb = self.cpu_seconds = float("nan")
 
     def look(self) -> None:
         """Take note of what the group uses now."""
@@ -137,6 +139,7 @@ class _Memory:
         if not pid:
             return False
         child.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
         if not _PROC.is_dir():
             self.peak_gb = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
         return True

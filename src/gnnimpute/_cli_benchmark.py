@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 from contextlib import contextmanager
@@ -41,6 +42,18 @@ def _rates(_: click.Context, param: click.Parameter, value: tuple[float, ...]) -
     return tuple(dict.fromkeys(value))
 
 
+def _config(_: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any]:
+    from gnnimpute._config import Config
+
+    try:
+        changes = json.loads(value or "{}")
+        Config(**changes)
+    except (TypeError, ValueError) as error:
+        msg = f"{value} is not JSON of fields of gnnimpute.Config: {error}"
+        raise click.BadParameter(msg, param=param) from None
+    return dict(changes)
+
+
 @click.command(
     cls=Command,
     epilog="""
@@ -53,6 +66,7 @@ Examples:
 )
 @click.argument("data", metavar="DATA...", type=PATH, nargs=-1)
 @_files("--out", type=PATH, help="CSV of the results; what it holds already is not done again.")
+@_files("--cells", type=PATH, help="CSV of the loss of each cell (--thin): adds paired differences to the tables.")
 @_files("--table", type=PATH, help="Write the tables to this file too, in Markdown.")
 @_files("--figure", type=PATH, help="Draw the results to this file (.png, .pdf, .svg).")
 @_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
@@ -69,8 +83,9 @@ Examples:
 @_run("--time-limit", type=click.FloatRange(min=0, min_open=True), default=1200, show_default=True,
       help="Seconds after which a method is stopped.")  # fmt: skip
 @_run("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of each method.")
-@_run("--epochs", type=click.IntRange(min=1),
-      help="Most epochs of our networks.  [default: as in impute; paper: 20 instead of 3000]")  # fmt: skip
+@_run("--epochs", type=click.IntRange(min=1), help="Most epochs of our networks: short for --config.")
+@_run("--config", callback=_config, metavar="JSON",
+      help="""Settings of our networks to change, as '{"n_heads": 3}'.  [default: as in impute]""")  # fmt: skip
 @_run("--retry", is_flag=True, help="Do again what failed or was stopped.")
 def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **options: Any) -> None:
     """Compare methods on your own data, by how well each predicts counts that were hidden from it.
@@ -86,7 +101,7 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
     if not data or out is None:
         msg = "Name the data and a file for the results: gnnimpute benchmark DATA... --out results.csv"
         raise click.UsageError(msg)
-    for path in filter(None, (options["table"], options["figure"])):
+    for path in filter(None, (options["cells"], options["table"], options["figure"])):
         check_place(path)
     if options["figure"] is not None and options["figure"].suffix.lower() not in _FIGURES:
         msg = f"--figure {options['figure']}: its ending must be one of {', '.join(_FIGURES)}."
@@ -97,7 +112,7 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What was done is in {out}: the same command goes on from there.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-    _report(results, table=options["table"], figure=options["figure"])
+    _report(results, cells=options["cells"], table=options["table"], figure=options["figure"])
 
 
 @contextmanager
@@ -113,7 +128,8 @@ def _ended_like_interrupted() -> Iterator[None]:
 def _methods(options: dict[str, Any]) -> list[Method]:
     from gnnimpute import _adapters
 
-    methods = _adapters.built_in(epochs=options["epochs"])
+    epochs = {} if options["epochs"] is None else {"n_epochs": options["epochs"]}
+    methods = _adapters.built_in(options["config"] | epochs)
     if options["peers"] is not None:
         methods += _adapters.peers(options["peers"])
     elif not options["methods"]:
@@ -141,6 +157,7 @@ def _compare(
         protocols=_protocols(options),
         seeds=range(options["seeds"]),
         out=out,
+        cells=options["cells"],
         budget=Budget(time_limit=options["time_limit"], threads=options["threads"]),
         retry=options["retry"],
         layer=options["layer"],
@@ -159,10 +176,11 @@ def _protocols(options: dict[str, Any]) -> list[Protocol]:
     return [*(Protocol("thin", rate) for rate in thin), *(Protocol("mask", rate) for rate in options["mask"])]
 
 
-def _report(results: pd.DataFrame, *, table: Path | None, figure: Path | None) -> None:
+def _report(results: pd.DataFrame, *, cells: Path | None, table: Path | None, figure: Path | None) -> None:
     from gnnimpute import _benchmark_plots, _benchmark_table
+    from gnnimpute._paired import CellLosses
 
-    text = _benchmark_table.summary(results)
+    text = _benchmark_table.summary(results, CellLosses(cells))
     click.echo(text, nl=False)
     if table is not None:
         with replacing(table) as beside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 import sys
 import traceback
 import warnings
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gnnimpute import _processes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MISUSE, BUG, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad usage or bad input, an error that nobody foresaw, and Ctrl-C."""
+MISUSE, BUG, NO_GAIN, INTERRUPTED = 2, 1, 3, 130
+"""Exit codes: bad usage or bad input, an error that nobody foresaw, imputation would not help, and Ctrl-C."""
 
+_ARGUMENTS = "gnnimpute.arguments"
 _EXPECTED = (ValueError, LookupError, TypeError, OSError, MemoryError, FloatingPointError)
 
 
@@ -39,6 +43,11 @@ class Command(click.Command):
             Option(["--debug"], is_flag=True, help="Show where in the code an error arose.", section="Messages"),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments as they were given, for :func:`spelled`."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options section by section, in the order in which they are declared."""
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -59,7 +68,7 @@ class Command(click.Command):
         """Run the command; what goes wrong becomes a line on stderr and an exit code."""
         debug = ctx.params.pop("debug")
         try:
-            with _messages(quiet=ctx.params["quiet"]):
+            with _messages(quiet=ctx.params["quiet"] or not _processes.place().is_first):
                 return super().invoke(ctx)
         except click.exceptions.ClickException:
             raise
@@ -74,6 +83,12 @@ class Command(click.Command):
             message, code = explain(error)
             click.echo(f"Error: {message}", err=True)
             ctx.exit(code)
+
+
+def spelled() -> str:
+    """The command that is running, as one would type it."""
+    context = click.get_current_context()
+    return shlex.join(["gnnimpute", str(context.info_name), *context.meta[_ARGUMENTS]])
 
 
 def explain(error: Exception) -> tuple[str, int]:

@@ -52,14 +52,15 @@ def principal_components(
     ValueError
         If fewer than two cells pass, or `n_pcs` is below 1.
     """
-    import scanpy as sc
+    from sklearn.decomposition import PCA
     from sklearn.utils.sparsefuncs import mean_variance_axis
 
     if n_pcs < 1:
         msg = f"n_pcs={n_pcs}: give at least 1, or None to leave the graph out."
         raise ValueError(msg)
     passing = np.ones(counts.shape[0], dtype=bool) if passing is None else passing
-    logged = log_normalized(counts, passing)
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    logged = log_normalized(counts, float(np.median(total[passing])))
     modelled = logged if passing.all() else logged[passing]
     n_used = min(n_pcs, modelled.shape[0] - 1, modelled.shape[1])
     if n_used < 1:
@@ -77,26 +78,16 @@ def principal_components(
         return embedding
     # The iterative solver needs many more cells and genes than components; a matrix without them is small.
     small = min(modelled.shape) <= 2 * n_used
-    scores, loadings, *_ = sc.pp.pca(
-        modelled.toarray() if small else modelled,
-        n_comps=n_used,
-        svd_solver="full" if small else "arpack",
-        random_state=seed_of(rng),
-        return_info=True,
-    )
-    embedding[passing] = scores
+    solver = PCA(n_used, svd_solver="full" if small else "arpack", random_state=seed_of(rng))
+    embedding[passing] = solver.fit_transform(modelled.toarray() if small else modelled)
+    loadings = solver.components_
     embedding[~passing] = logged[~passing] @ loadings.T - mean @ loadings.T
     return embedding
 
 
-def log_normalized(counts: sp.csr_matrix, passing: NDArray[np.bool_]) -> sp.csr_matrix:
-    """Each cell scaled to the median total of the passing cells, then log1p; cells without counts stay empty."""
-    import scanpy as sc
-    from anndata import AnnData
-
+def log_normalized(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
+    """Each cell scaled to the same total, then log1p; cells without counts stay empty."""
     total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    filled = AnnData(counts[total > 0])
-    sc.pp.normalize_total(filled, target_sum=float(np.median(total[passing])))
-    sc.pp.log1p(filled)
-    # Empty cells hold no values, so the values of the others are all there are, in the same order.
-    return sp.csr_matrix((filled.X.data, counts.indices, counts.indptr), counts.shape)
+    scale = np.divide(target_total, total, out=np.zeros_like(total), where=total > 0).astype(np.float32)
+    data = np.log1p(counts.data * np.repeat(scale, np.diff(counts.indptr)), dtype=np.float32)
+    return sp.csr_matrix((data, counts.indices, counts.indptr), counts.shape)

@@ -27,6 +27,12 @@ class Config:
 
     n_hidden: int = _setting(128, "Width of the hidden layers.", low=1)
     n_latent: int = _setting(32, "Dimensions of the latent representation of a cell.", low=1)
+    n_components: int = _setting(
+        50,
+        "Dimensions of the linear part, whose weights have a closed form; its mean with the network is the result. "
+        "0: the network alone (paper).",
+        low=0,
+    )
     n_heads: int = _setting(1, "Attention heads of each layer, averaged.", low=1)
     attention: Attention = _setting(
         "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
@@ -55,6 +61,9 @@ class Config:
         0,
         "Cells in a step; 0: an eighth of the cells, 64 to 512. At least as many as there are cells: full batch.",
         low=0,
+    )
+    most_cells: int = _setting(
+        32_768, "Most cells to train on: of more, a random sample. All cells are imputed.", low=2
     )
     validation_rate: float = _setting(
         0.05, "Share of molecules or non-zeros hidden from everything, for early stopping.", low=0.001, high=0.5
@@ -86,6 +95,7 @@ class Config:
         settings: dict[str, Any] = {
             "n_hidden": 512,
             "n_latent": 50,
+            "n_components": 0,
             "n_heads": 3,
             "attention": "dot",
             "temperature": 1.0,

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute._components import principal_components
+from gnnimpute._counts import totals
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._masking import hide_molecules
 from gnnimpute._molecules import entry_rows
@@ -51,7 +52,7 @@ def no_imputation(counts: sp.csr_matrix, seed: int) -> Control:
 def gene_mean(counts: sp.csr_matrix, seed: int) -> Control:
     """A gene's share of all molecules, times the cell's total."""
     del seed
-    total, share = _totals(counts), _shares(counts)
+    total, share = totals(counts), _shares(counts)
     return Control(lambda rows: total[rows, None] * share, {})
 
 
@@ -72,9 +73,9 @@ def nonzero_mean(counts: sp.csr_matrix, seed: int) -> Control:
 
 def neighbor_mean(counts: sp.csr_matrix, seed: int) -> Control:
     """Mean share of each gene among the nearest cells, times the cell's total."""
-    near, total = _nearest(counts, seed), _totals(counts)
+    near, total = _nearest(counts, seed), totals(counts)
     shares = sp.csr_matrix(sp.diags(1 / np.maximum(total, 1)) @ counts)
-    mean = sp.csr_matrix(sp.diags(1 / _totals(near)) @ near)
+    mean = sp.csr_matrix(sp.diags(1 / totals(near)) @ near)
     return Control(lambda rows: _dense(mean[rows] @ shares) * total[rows, None], _graph_settings())
 
 
@@ -203,23 +204,19 @@ def _graph_settings() -> dict[str, Any]:
     return {"n_nearest": N_NEAREST, "n_pcs": N_PCS}
 
 
-def _totals(counts: sp.csr_matrix) -> Values:
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-
-
 def _shares(counts: sp.csr_matrix) -> Values:
     per_gene = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
     return np.asarray(per_gene / max(per_gene.sum(), 1))
 
 
 def _target(counts: sp.csr_matrix) -> float:
-    total = _totals(counts)
+    total = totals(counts)
     return float(np.median(total[total > 0])) if total.any() else 1.0
 
 
 def _depth(counts: sp.csr_matrix) -> Values:
     """What brings counts at the median total to the total of each cell."""
-    return _totals(counts) / _target(counts)
+    return totals(counts) / _target(counts)
 
 
 def _normalized(counts: sp.csr_matrix) -> sp.csr_matrix:

@@ -92,6 +92,11 @@ def check_counts(
     return _rounded(counts, whole=not allow_non_counts)
 
 
+def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
+    """Molecules of each cell, of shape (n_cells,)."""
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
 def _as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     """The matrix in memory as CSR, of floating point numbers; shares memory where it can."""
     if matrix is None:
@@ -141,6 +146,8 @@ def _whole(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 
 def _name(names: Sequence[object] | None, number: int) -> str:
+    if isinstance(names, range):  # of a part of the cells
+        return f"number {names[number]}"
     return f"number {number}" if names is None else repr(str(names[number]))
 
 
@@ -170,8 +177,8 @@ def _transformation(counts: sp.csr_matrix) -> str:
 
 def _looks_scaled(cells: Sequence[NDArray[np.floating[Any]]]) -> bool:
     """Whether the cells hold counts times a number of their own: same totals, or whole multiples of the least value."""
-    totals = np.array([values.sum() for values in cells])
-    if len(totals) > 2 and np.ptp(totals) < 1e-3 * totals.mean():
+    sums = np.array([values.sum() for values in cells])
+    if len(sums) > 2 and np.ptp(sums) < 1e-3 * sums.mean():
         return True
     multiples = [ratio for ratio in (values / values.min() for values in cells) if ratio.max() > 1.5]
     whole = [np.mean(np.abs(ratio - np.rint(ratio)) < 1e-2) > 0.95 for ratio in multiples]

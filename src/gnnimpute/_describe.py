@@ -74,16 +74,15 @@ def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> li
     return [*opened, f'sc.pl.scatter(adata, "{x}", "{y}", layers="{key}")']
 
 
-def simulated(adata: AnnData, out: Path) -> str:
-    """What ``simulate`` has made."""
-    truth = adata.layers["true_counts"]
-    lost = 1 - adata.X.nnz / max(truth.nnz, 1)
+def simulated(adata: AnnData, out: Path, found: tuple[int, int]) -> str:
+    """What ``simulate`` has made, given the number of non-zeros after and before dropout."""
+    zeros, lost = 1 - found[0] / (adata.n_obs * adata.n_vars), 1 - found[0] / max(found[1], 1)
     groups = adata.obs["group"].value_counts(sort=False)
     return "\n".join(
         [
             f"Simulated {adata.n_obs:,} cells x {adata.n_vars:,} genes: {out}",
             f"  groups    {', '.join(f'{name} {size:,}' for name, size in groups.items())} cells",
-            f"  X         counts, {_zeros(adata.X)} zeros; {lost:.0%} of the non-zeros were lost to dropout",
+            f"  X         counts, {zeros:.1%} zeros; {lost:.0%} of the non-zeros were lost to dropout",
             '  truth     layers["true_counts"]: before dropout',
             f"Next: gnnimpute impute {out} {out.with_name(f'{out.stem}_imputed{out.suffix}')}",
         ]

@@ -163,6 +163,14 @@ class NeighborGraph:
             second=np.searchsorted(hop1, self.indices[seeds]),
         )
 
+    def among(self, cells: NDArray[np.int64]) -> NeighborGraph:
+        """The graph of some `cells`, in their order: a neighbour that is none of them becomes the cell itself."""
+        own = np.arange(len(cells))
+        number = np.full(self.n_cells, -1, dtype=np.int64)
+        number[cells] = own
+        found = number[self.indices[cells]]
+        return NeighborGraph(np.where(found < 0, own[:, None], found))
+
     def degrees(self) -> NDArray[np.int64]:
         """How often each cell is attended to, itself included, of shape (n_cells,)."""
         return np.bincount(self.indices.ravel(), minlength=self.n_cells)

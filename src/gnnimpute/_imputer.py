@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gnnimpute import _checkpoint, _infer
+from gnnimpute import _checkpoint, _distributed, _infer, _interval, _on_demand
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
-from gnnimpute._genes import align, gene_names, positions
+from gnnimpute._genes import align, gene_names
 from gnnimpute._infer import check_cells, device_named
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import train
-from gnnimpute._values import Decoder, check_choices, new_array
+from gnnimpute._values import Decoder, Wanted, check_choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike, NDArray
 
+    from gnnimpute._cells import Cells
     from gnnimpute._config import Estimate, Output
     from gnnimpute._graph import NeighborGraph
 
@@ -54,6 +55,7 @@ class GNNImputer:
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
         self.config = config
         self.device = device
+        self.cells_: Cells | None = None
 
     def fit(
         self,
@@ -90,7 +92,7 @@ class GNNImputer:
         """
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
         names = gene_names(genes, matrix.shape[1])
-        rng = np.random.default_rng(rng)
+        rng = _distributed.join().same_random(np.random.default_rng(rng))
         split = hide(matrix, self.config.validation_rate, self.config, rng=rng)
         check_learnable(split.kept)
         made = graph(split.kept) if callable(graph) else graph
@@ -99,10 +101,9 @@ class GNNImputer:
         trained = train(split, made, self.config, rng=rng, device=device, progress=progress, checkpoint=path)
         self.genes_, self.network_ = names, trained.network
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
-        self.dispersion_ = None
+        self.dispersion_ = self.cells_ = None
         if self.config.hide == "molecules":
-            decoder = Decoder(self.network_, self.config, None)
-            self.dispersion_ = decoder.fit_dispersion(split, self._latent(split.kept, made))
+            self.dispersion_ = self._decoder.fit_dispersion(split, self._latent(split.kept, made))
         return self
 
     def transform(
@@ -144,25 +145,20 @@ class GNNImputer:
         -------
         `out`, or a `float32` array of shape (n_cells, n_genes).
         """
-        self._check_fitted()
-        check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
         matrix = self._aligned(counts, names)
+        check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
         check_cells(graph, matrix)
-        if genes is not None and np.array_equal(np.asarray(genes, dtype=str), self.genes_):
-            genes = None
-        columns = positions(self.genes_, self.genes_ if genes is None else genes)
-        wanted = np.arange(graph.n_cells)
-        if cells is not None:
-            wanted = wanted[np.asarray(cells) if np.size(cells) else []]
-        if out is None:
-            out = new_array(len(wanted), len(columns))
-        elif tuple(out.shape) != (len(wanted), len(columns)):
-            msg = f"`out` has shape {tuple(out.shape)}, but the result has {(len(wanted), len(columns))}."
-            raise ValueError(msg)
-        decoder = Decoder(self.network_, self.config, self.dispersion_)
-        for c, block in decoder.blocks(matrix, self._latent(matrix, graph), wanted, estimate=estimate, output=output):
-            out[c] = block if genes is None else block[:, columns]
+        wanted = Wanted.of(graph.n_cells, self.genes_, genes=genes, cells=cells)
+        out = wanted.place(out)
+        latent = self._latent(matrix, graph)
+        for c, block in self._decoder.blocks(matrix, latent, wanted.cells, estimate=estimate, output=output):
+            out[c] = block[:, wanted.columns]
         return out
+
+    keep, values = _on_demand.keep, _on_demand.values
+    interval = _interval.interval
+    redetection = _interval.redetection
+    further = _interval.further
 
     def embed(
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
@@ -170,7 +166,7 @@ class GNNImputer:
         """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
         matrix = self._aligned(counts, names)
         check_cells(graph, matrix)
-        latent: NDArray[np.float32] = self._latent(matrix, graph).cpu().numpy()
+        latent: NDArray[np.float32] = self._latent(matrix, graph)[:, : self.config.n_latent].cpu().numpy()
         return latent
 
     def attention(
@@ -195,7 +191,7 @@ class GNNImputer:
             File to write. It is there whole or not at all.
         """
         self._check_fitted()
-        learnt = (self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_)
+        learnt = (self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_, self.cells_)
         _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt))
 
     @classmethod
@@ -213,7 +209,7 @@ class GNNImputer:
         imputer = cls(model.config, device=device)
         imputer.genes_, imputer.history_, imputer.best_epoch_ = model.genes, model.history, model.best_epoch
         imputer.network_ = model.network.to(device_named(device)).eval()
-        imputer.dispersion_ = model.dispersion
+        imputer.dispersion_, imputer.cells_ = model.dispersion, model.cells
         return imputer
 
     def summary(self) -> dict[str, Any]:
@@ -232,6 +228,10 @@ class GNNImputer:
         """Median total of the fitted cells: the total that ``output="normalized"`` is scaled to."""
         self._check_fitted()
         return float(self.network_.target_total)
+
+    @property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.network_, self.config, self.dispersion_)
 
     def _rows(self, matrix: sp.csr_matrix) -> Rows:
         return Rows(matrix, self.target_total_, device_named(self.device))

@@ -8,7 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from gnnimpute import _processes
 from gnnimpute._graph import NeighborGraph
+from gnnimpute._rows import log_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
 
 
 def device_named(name: str | None) -> torch.device:
-    """The device, or a GPU if there is one.
+    """The device, or a GPU if there is one; of several processes each has its own.
 
     Raises
     ------
@@ -37,6 +39,8 @@ def device_named(name: str | None) -> torch.device:
         If PyTorch knows no such device or cannot reach it.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and (here := _processes.place()).n_processes > 1:
+        name = f"cuda:{here.local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -60,12 +64,24 @@ def check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:
 
 @torch.inference_mode()
 def embed(network: Autoencoder, rows: Rows, graph: NeighborGraph) -> Tensor:
-    """Latent of every cell, of shape (n_cells, n_latent)."""
-    neighbors = _neighbors(graph, rows.device)
-    hidden, h1 = _hidden(network, rows, neighbors)
-    del h1
-    h2 = network.attention2.project(hidden)
-    return torch.cat([network.latent(h2, neighbors[c]) for c in chunks(graph.n_cells)])
+    """Latent of every cell, of shape (n_cells, n_latent), and its components if the linear part has a share."""
+    network.eval()
+    depth = torch.from_numpy(log_depth(rows.counts)).to(rows.device)
+    return attend(network, torch.cat([network.read(rows.gather(c), depth[c]) for c in chunks(graph.n_cells)]), graph)
+
+
+@torch.inference_mode()
+def attend(network: Autoencoder, read: Tensor, graph: NeighborGraph) -> Tensor:
+    """The same from what was read of each cell alone, (n_cells, n_read)."""
+    neighbors = _neighbors(graph, read.device)
+    n_hidden = network.attention1.weight.shape[1]
+    h1 = read[:, :n_hidden].reshape(len(read), network.attention1.n_heads, -1)
+    h2 = torch.cat([network.attention2.project(network.hidden(h1, neighbors[c])) for c in chunks(graph.n_cells)])
+    latent = torch.cat([network.latent(h2, neighbors[c]) for c in chunks(graph.n_cells)])
+    if network.linear is None or not network.linear.is_used:
+        return latent
+    line = (network.linear.components(read[:, n_hidden:], neighbors[c]) for c in chunks(graph.n_cells))
+    return torch.cat([latent, torch.cat(list(line))], 1)
 
 
 @torch.inference_mode()

@@ -8,29 +8,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnnimpute import _keys
+from gnnimpute._blocks import by_cells, is_lazy
 from gnnimpute._counts import check_counts
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    from typing import Any
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 
 
-def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> sp.csr_matrix:
-    """Counts of the layer, of ``layers["counts"]`` if none is named, or else of X."""
+def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> Any:
+    """Counts of the layer, of ``layers["counts"]`` if none is named, or else of X; a Dask array stays one."""
     key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer
     if key is not None and key not in adata.layers:
         msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}"
         raise KeyError(msg)
     if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
         _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
+    matrix, where = (adata.X, "adata.X") if key is None else (adata.layers[key], f"adata.layers[{key!r}]")
+    if is_lazy(matrix):
+        return by_cells(matrix, where=where, allow_non_counts=allow_non_counts)
     try:
         return check_counts(
-            adata.X if key is None else adata.layers[key],
-            where="adata.X" if key is None else f"adata.layers[{key!r}]",
+            matrix,
+            where=where,
             cell_names=adata.obs_names,
             gene_names=adata.var_names,
             allow_non_counts=allow_non_counts,

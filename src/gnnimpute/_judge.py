@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from gnnimpute import metrics, pp
+from gnnimpute import metrics
+from gnnimpute._blind import visible
 from gnnimpute._exchange import About, reading_answer, write_counts
+from gnnimpute._paired import LOSS
 from gnnimpute._results import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import pandas as pd
     import scipy.sparse as sp
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -93,15 +96,18 @@ class Case:
         from anndata import AnnData
 
         hold_out = protocol.hide(adata.X, seed)
-        kept = AnnData(hold_out.train.copy(), obs=adata.obs[[]].copy(), var=adata.var.copy())
-        kept.obs["position"], kept.var["position"] = np.arange(kept.n_obs), np.arange(kept.n_vars)
-        pp.prepare(kept, filter=True, n_pcs=None, rng=seed, **(quality or {}))
-        cells, genes = kept.obs["position"].to_numpy(), kept.var["position"].to_numpy()
+        kept, cells, genes = visible(adata, hold_out.train, n_pcs=None, rng=seed, **(quality or {}))
         plain = AnnData(kept.X, obs=kept.obs[[]].copy(), var=kept.var[[]].copy())
         return cls(plain, hold_out, cells, genes, protocol, seed)
 
     def rows(
-        self, method: Method, folder: Path, *, budget: Budget, tick: Callable[[], None] = lambda: None
+        self,
+        method: Method,
+        folder: Path,
+        *,
+        budget: Budget,
+        tick: Callable[[], None] = lambda: None,
+        keep: Callable[[pd.Index, dict[str, NDArray[np.float64]]], None] | None = None,
     ) -> list[Row]:
         """Run a method and judge it: a row for each estimate and metric, or one that says what went wrong.
 
@@ -115,6 +121,8 @@ class Case:
             Time and threads that it may use.
         tick
             Called a few times a second while it runs.
+        keep
+            Given names of cells, and their losses under each estimate; molecules must be hidden, not non-zeros.
         """
         source, out = folder / "in.h5ad", folder / "out.h5ad"
         about, scores = About(), Scores()
@@ -125,6 +133,8 @@ class Case:
             )
             if outcome.status == "ok":
                 about, scores = self._scored(out)
+                if keep is not None:
+                    keep(self.adata.obs_names, self._cell_losses(out))
         except ValueError as error:  # a result that cannot be judged
             outcome = outcome._replace(status="failed", message=str(error))
         finally:
@@ -143,6 +153,13 @@ class Case:
             "n_genes": len(self.genes),
         }
         return [common | row for row in _numbers(scores)]
+
+    def _cell_losses(self, out: Path) -> dict[str, NDArray[np.float64]]:
+        with reading_answer(out, self.adata) as answer:
+            return {
+                name: metrics.score_cells(self.hold_out, values, loss=LOSS, cells=self.cells, genes=self.genes)
+                for name, values in answer.estimates.items()
+            }
 
     def _scored(self, out: Path) -> tuple[About, Scores]:
         with reading_answer(out, self.adata) as answer:

@@ -17,7 +17,28 @@ PCA = "gnnimpute_pca"
 NEIGHBORS = "gnnimpute_neighbors"
 """`uns` key (and `obsp` prefix) of the graph made by :func:`gnnimpute.pp.prepare`, in scanpy's format."""
 
+QUALITY = "gnnimpute_quality"
+"""`uns` key: the limits of quality control, and what they set aside."""
+
+EVALUATION = "gnnimpute_evaluation"
+"""`uns` key of what :func:`gnnimpute.tl.evaluate` has found."""
+
 
 def attention(key_added: str) -> str:
     """`obsp` key of the attention graph."""
     return f"{key_added}_attention"
+
+
+def lower(key_added: str) -> str:
+    """`layers` key of the lower ends of the intervals."""
+    return f"{key_added}_lower"
+
+
+def upper(key_added: str) -> str:
+    """`layers` key of the upper ends of the intervals."""
+    return f"{key_added}_upper"
+
+
+def redetection(key_added: str) -> str:
+    """`layers` key of the probabilities that another library shows a gene."""
+    return f"{key_added}_redetection"

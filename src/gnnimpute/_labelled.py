@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._nn import Autoencoder
-    from gnnimpute._train import Training
+    from gnnimpute._training import Training
 
 LABELLED = Config.detected()
 """Our network, trained on what the protocol judges: the squared error of masked non-zeros."""

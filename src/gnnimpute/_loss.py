@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gnnimpute._rows import totals, units
+from gnnimpute._counts import totals
+from gnnimpute._rows import units
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -90,8 +91,8 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
     """
     if config.loss == "squared_error":
         return _squared_error(network, decoded, hidden, config)
-    log_mean = F.log_softmax(decoded, dim=1) + hidden.exposure.clamp(min=1e-6).log()[:, None]
-    at_hidden = log_mean[hidden.rows, hidden.cols]
+    log_share, log_exposure = F.log_softmax(decoded, dim=1), hidden.exposure.clamp(min=1e-6).log()
+    at_hidden = log_share[hidden.rows, hidden.cols] + log_exposure[hidden.rows]
     dispersion = network.log_dispersion.exp() if config.loss == "negative_binomial" else None
     if config.hide == "nonzeros":
         loss = _truncated(at_hidden, hidden, dispersion).sum() / max(len(hidden.rows), 1)
@@ -100,9 +101,17 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
         loss = hidden.exposure.sum() - (hidden.molecules * at_hidden).sum()
         loss = loss / hidden.exposure.sum().clamp(min=1)
     else:
-        zeros = (dispersion * torch.log1p(log_mean.exp() / dispersion)).sum()
+        mean = (log_share + log_exposure[:, None]).exp()
+        zeros = (dispersion * torch.log1p(mean / dispersion)).sum()
         loss = (zeros - _nonzero_terms(at_hidden, hidden, dispersion).sum()) / hidden.exposure.sum().clamp(min=1)
     return loss
+
+
+def weight(hidden: Hidden, *, config: Config) -> Tensor:
+    """What the loss was divided by, up to a factor that all cells share: parts of a batch are averaged with it."""
+    if config.hide == "nonzeros":
+        return torch.tensor(float(len(hidden.rows)))
+    return (hidden.exposure > 0).sum() if config.loss == "squared_error" else hidden.exposure.sum()
 
 
 def _squared_error(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:

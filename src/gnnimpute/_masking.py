@@ -99,10 +99,11 @@ def hide_nonzeros_by_gene(
 
 
 def _split(counts: sp.csr_matrix, hidden: NDArray[np.generic]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    return _with_data(counts, counts.data - hidden), _with_data(counts, hidden)
+    return with_data(counts, counts.data - hidden), with_data(counts, hidden)
 
 
-def _with_data(counts: sp.csr_matrix, data: NDArray[np.generic]) -> sp.csr_matrix:
+def with_data(counts: sp.csr_matrix, data: NDArray[np.generic]) -> sp.csr_matrix:
+    """The same entries with other values, without those that became zero."""
     part = sp.csr_matrix((data.astype(counts.dtype), counts.indices.copy(), counts.indptr.copy()), counts.shape)
     part.eliminate_zeros()
     return part

@@ -16,7 +16,7 @@ from gnnimpute._config import Config
 from gnnimpute._exchange import MEAN, About, fill_by_rows, write_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anndata import AnnData
 
@@ -28,7 +28,7 @@ GENE_MEAN = "gene mean"
 """The control that figures measure others by."""
 DETECTED = "gnnimpute, detected"
 PAPER = "gnnimpute, paper"
-PAPER_BUDGET: dict[str, Any] = {"n_epochs": 20, "patience": 10, "learning_rate": 1e-3, "batch_size": 0}
+PAPER_BUDGET: dict[str, Any] = {"n_epochs": 10, "patience": 10, "learning_rate": 1e-3, "batch_size": 0}
 """Training of the paper's network that ends on a laptop: mini-batches, and the learning rate of the authors' code. The
 paper's own takes up to 3000 steps over all cells at a tenth of that rate: hours without a GPU."""
 
@@ -53,7 +53,7 @@ class Made(NamedTuple):
     note: str = ""
 
 
-def impute(name: str, adata: AnnData, *, seed: int, epochs: int | None = None) -> Made:
+def impute(name: str, adata: AnnData, *, seed: int, changes: Mapping[str, Any] | None = None) -> Made:
     """Run a method on raw counts in `X`; what takes memory is made when it is written.
 
     Parameters
@@ -64,13 +64,13 @@ def impute(name: str, adata: AnnData, *, seed: int, epochs: int | None = None) -
         Cells and genes that passed quality control.
     seed
         Seed of whatever is random.
-    epochs
-        Most epochs of our networks; by default those of `Config`, and of the paper's network those of `PAPER_BUDGET`.
+    changes
+        Settings of our networks that are not those of `Config`, and of the paper's network not those of `PAPER_BUDGET`.
     """
     if name in CONTROLS:
         control = CONTROLS[name](adata.X, seed)
         return Made({MEAN: partial(fill_by_rows, control.rows)}, control.settings)
-    changes: dict[str, Any] = {} if epochs is None else {"n_epochs": epochs}
+    changes = dict(changes or {})
     if name == PAPER:
         config = Config.paper(**(PAPER_BUDGET | changes))
         note = "a shorter training than the paper's: see the settings"
@@ -118,10 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", type=Path, metavar="IN.h5ad", help="raw counts in X, after quality control")
     parser.add_argument("out", type=Path, metavar="OUT.h5ad", help="file to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, help="most epochs of our networks")
+    parser.add_argument("--config", type=json.loads, help="settings of our networks to change, as JSON")
     chosen = parser.parse_args(arguments)
     adata = anndata.read_h5ad(chosen.source)
-    made = impute(chosen.name, adata, seed=chosen.seed, epochs=chosen.epochs)
+    made = impute(chosen.name, adata, seed=chosen.seed, changes=chosen.config)
     about = About(version("gnnimpute"), json.dumps(made.settings | {"seed": chosen.seed}), made.note)
     write_answer(chosen.out, adata, estimates=made.estimates, about=about)
 

@@ -15,8 +15,6 @@ from gnnimpute._inputs import batches_of, counts_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
     import scipy.sparse as sp
     from anndata import AnnData
@@ -29,14 +27,14 @@ class Modelled(NamedTuple):
     """Counts of all cells and genes, and which of them are modelled."""
 
     counts: sp.csr_matrix
-    """(n_obs, n_vars) counts, whether modelled or not."""
+    """(n_obs, n_vars) counts, whether modelled or not; a Dask array if they are one."""
     cells: NDArray[np.int64]
     """Positions of the modelled cells."""
     genes: NDArray[np.int64]
     """Positions of the modelled genes."""
     graph: NeighborGraph
     """Neighbours among the modelled cells."""
-    blind: Callable[[sp.csr_matrix], NeighborGraph] | None
+    blind: partial[NeighborGraph] | None
     """Makes the same graph from counts without those that validation holds out; `None` if the graph was given."""
     source: dict[str, str]
     """Names of what was used: layer, neighbors_key and use_rep; empty where there is none."""
@@ -126,18 +124,17 @@ def _from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGr
     raise KeyError(msg)
 
 
-def _recipe(adata: AnnData, cells: NDArray[np.int64]) -> Callable[[sp.csr_matrix], NeighborGraph]:
+def _recipe(adata: AnnData, cells: NDArray[np.int64]) -> partial[NeighborGraph]:
     """The graph of :func:`gnnimpute.pp.prepare` again, from other counts of the same cells and genes."""
     params = adata.uns[_keys.NEIGHBORS]["params"]
     batches = batches_of(adata, params["batch_key"])[cells] if "batch_key" in params else None
     seed = int(params["random_state"])
-    return partial(
-        _prepared_graph, n_pcs=int(params["n_pcs"]), n_neighbors=int(params["k"]), batches=batches, seed=seed
-    )
+    return partial(prepared_graph, n_pcs=int(params["n_pcs"]), n_neighbors=int(params["k"]), batches=batches, seed=seed)
 
 
-def _prepared_graph(
+def prepared_graph(
     counts: sp.csr_matrix, *, n_pcs: int, n_neighbors: int, batches: NDArray[np.int64] | None, seed: int
 ) -> NeighborGraph:
+    """The graph of :func:`gnnimpute.pp.prepare` from counts."""
     embedding = principal_components(counts, n_pcs=n_pcs, rng=seed)
     return NeighborGraph.from_embedding(embedding, n_neighbors=n_neighbors, batches=batches, rng=seed)

@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnimpute._linear import Linear
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from gnnimpute._config import Attention, Config
     from gnnimpute._rows import SparseRows
 
@@ -87,7 +92,8 @@ class Autoencoder(nn.Module):
     layer, ``(x - mean) / sd @ W = x @ (W / sd) - (mean / sd) @ W``, so that the rows stay sparse.
 
     Shapes: encode ``x`` (m, n_genes), ``first`` (r, k), ``second`` (s, k) -> (s, n_latent); decode -> (s, n_genes),
-    the logits of each gene's share of the cell, or (squared error) the expression itself.
+    the logits of each gene's share of the cell, or (squared error) the expression itself. A latent that goes on with
+    the components of the linear part, (s, n_latent + n_components), is decoded to the mean of both.
     """
 
     mean: Tensor
@@ -98,6 +104,7 @@ class Autoencoder(nn.Module):
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
         self.dropout_rate = config.dropout_rate
+        self.n_latent = config.n_latent
         self.is_share = config.loss != "squared_error"
         layer = {
             "n_heads": config.n_heads,
@@ -114,6 +121,7 @@ class Autoencoder(nn.Module):
         self.out = nn.Linear(config.n_hidden, n_genes)
         if config.loss == "negative_binomial":
             self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
+        self.linear = Linear(n_genes, config.n_components) if config.n_components else None
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_genes))
         self.register_buffer("target_total", torch.ones(()))
@@ -139,6 +147,39 @@ class Autoencoder(nn.Module):
         attended = self.attention2.gather(h, second, self.attention2.weights(h, second))
         return F.dropout(F.relu(self.norm2(attended)), self.dropout_rate, self.training)
 
-    def decode(self, latent: Tensor) -> Tensor:
-        out: Tensor = self.out(F.relu(self.norm3(self.expand(latent))))
-        return out if self.is_share else F.relu(out) * self.spread
+    @property
+    def n_read(self) -> int:
+        """Numbers that are read of a cell's own counts."""
+        n_linear = 0 if self.linear is None or not self.linear.is_used else 2 * self.linear.own.shape[1] + 1
+        return self.attention1.weight.shape[1] + n_linear
+
+    def read(self, x: SparseRows, depth: Tensor) -> Tensor:
+        """All that a result takes of a cell's own counts, before its neighbours come in: (m, n_read)."""
+        h = self.project(x).flatten(1)
+        if self.linear is None or not self.linear.is_used:
+            return h
+        return torch.cat([h, self.linear.read(x, depth)], 1)
+
+    def decode(self, latent: Tensor, genes: NDArray[np.int64] | None = None) -> Tensor:
+        own, components = latent[:, : self.n_latent], latent[:, self.n_latent :]
+        hidden, every = F.relu(self.norm3(self.expand(own))), slice(None) if genes is None else genes
+        out = F.linear(hidden, self.out.weight[every], self.out.bias[every])
+        if not self.is_share:
+            out = F.relu(out) * self.spread[every]
+        if self.linear is None or not components.shape[1]:
+            return out
+        n_components = self.linear.own.shape[1]
+        line, normalizer = self.linear(components[:, :n_components], every), components[:, n_components:]
+        if not self.is_share:
+            return out.lerp(line, self.linear.weight)
+        # Some genes alone do not know what the shares of all sum to: then it stands beside the components.
+        share = (out - normalizer).exp() if normalizer.shape[1] else out.softmax(1)
+        return share.lerp(line, self.linear.weight).log()
+
+    @torch.no_grad()
+    def with_normalizer(self, latent: Tensor) -> Tensor:
+        """The latent that some genes alone can be decoded from."""
+        if self.linear is None or not self.is_share or latent.shape[1] == self.n_latent:
+            return latent
+        parts = [self.decode(part[:, : self.n_latent]).logsumexp(1) for part in torch.split(latent, 512)]
+        return torch.cat([latent, torch.cat(parts)[:, None]], 1)

@@ -6,11 +6,13 @@ import inspect
 import os
 import re
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import click
 
+from gnnimpute._atomic import check_place
 from gnnimpute._command import Option
 from gnnimpute._config import Config
 
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 
 MODEL = ".safetensors"
 """Ending of saved models."""
+
+
+QUALITY = "Quality control (what fails is not modelled, but kept and flagged)"
+GRAPH = "Neighbors"
+"""Sections of the help."""
+
+_quality = partial(click.option, cls=Option, section=QUALITY, show_default=True)
+_graph = partial(click.option, cls=Option, section=GRAPH, show_default=True)
 
 
 class Limit(click.ParamType):  # type: ignore[type-arg]  # click < 8.3 has no such argument
@@ -80,6 +90,40 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # click < 8.3 has no su
         return names
 
 
+def misuse(message: str) -> NoReturn:
+    """End with the usage of the command and what is wrong with it."""
+    raise click.UsageError(message)
+
+
+def quality_options(command: Decorated) -> Decorated:
+    """Add the limits of quality control."""
+    for option in reversed(
+        [
+            _quality("--min-genes", type=int, default=200, help="Least detected genes of a cell."),
+            _quality("--min-cells", type=int, default=3, help="Least cells that a gene is detected in."),
+            _quality("--max-genes", type=int, show_default="no limit", help="Most detected genes of a cell."),
+            _quality("--max-mito-pct", type=Limit(), default="mad", help="Most mitochondrial counts, in %."),
+            _quality("--max-total", type=Limit(), default="mad", help="Most counts of a cell."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def graph_options(command: Decorated) -> Decorated:
+    """Add what makes the graph."""
+    for option in reversed(
+        [
+            _graph("--n-neighbors", type=int, default=5, help="Nearest cells of a cell, without itself."),
+            _graph("--n-pcs", type=int, default=50, help="Principal components to find them in."),
+            _graph("--batch-key", help="Column of obs: neighbors are sought within each batch."),
+            _graph("--use-rep", help="Embedding in obsm to find them in instead, such as X_pca_harmony or X_scVI."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def settings(command: Decorated) -> Decorated:
     """Add an option for each field of `Config`; one that is not given is `None`."""
     hints = get_type_hints(Config)
@@ -102,12 +146,24 @@ def config_of(options: dict[str, Any], *, paper: bool) -> Config:
     return Config.paper(**changes) if paper else Config.of(options.get("estimate", "mean"), **changes)
 
 
+def check_report(path: Path | None, *, overwrite: bool) -> None:
+    """Refuse a report that could not be written, before any work is done."""
+    if path is None:
+        return
+    if path.suffix.lower() not in {".html", ".htm"}:
+        misuse(f"--report {path}: the name of a report ends in .html.")
+    if path.exists() and not overwrite:
+        msg = f"{path} exists. Name another with --report, or replace it with --overwrite."
+        raise FileExistsError(msg)
+    check_place(path)
+
+
 def check_files(options: dict[str, Any], *, overwrite: bool) -> None:
     """Refuse a model or a checkpoint that could not be written, before any work is done."""
     if (path := options["save_model"]) is not None:
         if path.suffix.lower() != MODEL:
             msg = f"--save-model {path}: the name of a model ends in {MODEL}."
-            raise click.UsageError(msg)
+            misuse(msg)
         if path.exists() and not overwrite:
             msg = f"{path} exists. Name another with --save-model, or replace it with --overwrite."
             raise FileExistsError(msg)

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     message: str
     seconds: float = float("nan")
     peak_gb: float = float("nan")
+    cpu_seconds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Method:
     def _outcome(self, ended: _child.Ended, time_limit: float) -> Outcome:
         if ended.code == ABSENT:
             return Outcome("absent", last_lines(ended.stderr, 1) or self.install)
-        measured = (ended.seconds, ended.peak_gb)
+        measured = (ended.seconds, ended.peak_gb, ended.cpu_seconds)
         if ended.code is None:
             return Outcome("timed out", f"not done after {time_limit:g} s", *measured)
         if ended.code == 0:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from gnnimpute import _keys
+from gnnimpute._blocks import each
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import scipy.sparse as sp
     from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 Limit = float | Literal["mad"] | None
 """An exact number, median absolute deviations, or a step that is left out."""
@@ -72,6 +79,21 @@ class Rule:
         return f"{int(self.fails.sum())} with {self.reason}" + (f" ({self.option})" if self.option else "")
 
 
+def quality_of(counts: sp.csr_matrix, mito: NDArray[np.bool_]) -> Quality:
+    """Quality of each cell, given which genes are mitochondrial; counts may be a Dask array."""
+    parts = zip(*each(counts, _of_block, mito), strict=True)
+    n_genes, total, pct_mito = (np.concatenate(part) for part in parts)
+    if not mito.any():
+        _log.info("No mitochondrial genes are recognised (MT- or mt- symbols, Ensembl ids): that step is left out")
+    return Quality(n_genes, total, pct_mito if mito.any() else None)
+
+
+def _of_block(counts: sp.csr_matrix, mito: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
+    total, in_mito = (np.asarray(part.sum(axis=1, dtype=np.float64)).ravel() for part in (counts, counts[:, mito]))
+    pct_mito = 100 * np.divide(in_mito, total, out=np.zeros_like(total), where=total > 0)
+    return np.diff(counts.indptr).astype(np.int64), total, pct_mito
+
+
 def cell_rules(quality: Quality, limits: Limits) -> list[Rule]:
     """Rules for cells, in the order of the options. Cells without counts fail whatever the options are.
 
@@ -129,3 +151,34 @@ def require_passing(rules: Sequence[Rule]) -> NDArray[np.bool_]:
         msg = f"No cell passes: of {len(passing)} cells, {'; '.join(map(str, rules))}. {change}."
         raise ValueError(msg)
     return passing
+
+
+def about(limits: Limits, rules: Sequence[Rule], *, n_genes: int) -> dict[str, Any]:
+    """Limits and what they set aside, as plain values that AnnData can write.
+
+    Parameters
+    ----------
+    limits
+        What cells and genes had to meet.
+    rules
+        What came of it for cells.
+    n_genes
+        Number of genes that fail.
+    """
+    return {
+        "limits": {name: "none" if limit is None else limit for name, limit in vars(limits).items()},
+        "reasons": np.array([rule.reason for rule in rules], dtype=str),
+        "n_cells": np.array([int(rule.fails.sum()) for rule in rules]),
+        "n_genes": n_genes,
+    }
+
+
+def limits_of(uns: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits that :func:`gnnimpute.pp.prepare` was last called with, as its arguments; empty if it was not."""
+    limits = uns.get(_keys.QUALITY, {}).get("limits", {})
+    return {name: None if str(limit) == "none" else _plain(limit) for name, limit in limits.items()}
+
+
+def _plain(limit: Any) -> Any:
+    """A limit as it was before it was written to a file."""
+    return limit if isinstance(limit, str) else limit.item() if hasattr(limit, "item") else limit

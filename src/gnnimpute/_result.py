@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
-from gnnimpute._rows import totals
-from gnnimpute._values import new_array
+from gnnimpute._counts import totals
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Output
     from gnnimpute._modelled import Modelled
+
+_log = logging.getLogger(__name__)
 
 UNITS: dict[Output, str] = {
     "normalized": "counts scaled to the median total of the modelled cells, {:g}",
@@ -31,19 +33,16 @@ def check_key(adata: AnnData, key: str) -> None:
     if hasattr(earlier, "keys") and {"estimate", "unit"} <= set(earlier.keys()):
         return
     fields = [("layers", key), ("obsm", key), ("obsm", f"{key}_genes"), ("obsp", _keys.attention(key)), ("uns", key)]
+    fields += [("layers", part(key)) for part in (_keys.lower, _keys.upper, _keys.redetection)]
     if taken := [f"adata.{slot}[{name!r}]" for slot, name in fields if name in getattr(adata, slot)]:
         msg = f"key_added={key!r} would replace {', '.join(taken)}: choose another key_added, or delete it first."
         raise ValueError(msg)
 
 
-def place(out: Any, n_cells: int, n_genes: int) -> Any:
-    """Where values go: `out`, which must have their shape, or a new array."""
-    if out is None:
-        return new_array(n_cells, n_genes)
-    if tuple(out.shape) != (n_cells, n_genes):
-        msg = f"`out` has shape {tuple(out.shape)}, but the result has {(n_cells, n_genes)}."
-        raise ValueError(msg)
-    return out
+def warn_if_useless(adata: AnnData) -> None:
+    """Say so if an evaluation of these data has found that imputation does not help."""
+    if str(adata.uns.get(_keys.EVALUATION, {}).get("verdict")) == "no gain":
+        _log.warning("%s", str(adata.uns[_keys.EVALUATION]["text"]).partition("\n")[0])
 
 
 class Surrounded:

@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from gnnimpute._counts import totals
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
@@ -129,7 +131,7 @@ class Rows:
 
     def gather(self, cells: NDArray[np.int64] | slice) -> SparseRows:
         """The same rows for the network."""
-        return SparseRows(self.normalized(cells), device=self.device, dense=self._is_dense)
+        return SparseRows(self.normalized(cells), device=self.device, dense=self.is_dense)
 
     @cached_property
     def everything(self) -> SparseRows:
@@ -137,7 +139,8 @@ class Rows:
         return self.gather(slice(None))
 
     @property
-    def _is_dense(self) -> bool:
+    def is_dense(self) -> bool:
+        """Whether dense products take less time."""
         # Of all cells, not of the ones gathered: a cell's numbers must not depend on its batch.
         return bool(self.counts.nnz > _DENSE * self.counts.shape[0] * self.counts.shape[1])
 
@@ -152,11 +155,6 @@ class Rows:
         return mean.astype(np.float32), np.sqrt(np.maximum(square / n - mean**2, 0)).astype(np.float32)
 
 
-def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
-    """Molecules of each cell, of shape (n_cells,)."""
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-
-
 def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
     """Smallest non-zero value of each cell, of shape (n_cells,): one molecule, on whatever scale; 1 without counts."""
     some = np.diff(counts.indptr) > 0
@@ -164,6 +162,11 @@ def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
     if some.any():
         smallest[some] = np.minimum.reduceat(counts.data, counts.indptr[:-1][some])
     return smallest
+
+
+def log_depth(counts: sp.csr_matrix) -> NDArray[np.float32]:
+    """Log of the molecules of each cell, of shape (n_cells,), on whatever scale its values are."""
+    return np.log(np.maximum(totals(counts), 1e-6) / units(counts)).astype(np.float32)
 
 
 def check_learnable(counts: sp.csr_matrix) -> None:

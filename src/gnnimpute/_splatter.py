@@ -1,99 +1,21 @@
-"""Simulate counts with known truth: the Splat model of :cite:t:`Zappia2017` in NumPy, arrays in and out.
-
-Parameters keep their names of the R package, in Python's spelling; :func:`gnnimpute.datasets.splatter` describes them.
-"""
+"""Simulate counts with known truth: the Splat model of :cite:t:`Zappia2017` in NumPy, arrays in and out."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
+    from gnnimpute._splat_params import SplatParams
+
     Floats = NDArray[np.float64]
-
-DropoutType = Literal["none", "experiment", "batch", "group", "cell"]
-
-
-def _between(low: float = -math.inf, high: float = math.inf, *, whole: bool = False, one_per: str = "") -> Any:
-    return field(metadata={"low": low, "high": high, "whole": whole, "one_per": one_per})
-
-
-_POSITIVE = np.nextafter(0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplatParams:
-    """Parameters of the simulation; it refuses what no simulation can be made of."""
-
-    n_genes: int = _between(1, whole=True)
-    batch_cells: int | Sequence[int] = _between(1, whole=True, one_per="batch")
-    batch_fac_loc: float | Sequence[float] = _between(one_per="batch")
-    batch_fac_scale: float | Sequence[float] = _between(0, one_per="batch")
-    batch_rm_effect: bool
-    mean_shape: float = _between(_POSITIVE)
-    mean_rate: float = _between(_POSITIVE)
-    lib_loc: float = _between()
-    lib_scale: float = _between(0)
-    lib_norm: bool
-    out_prob: float = _between(0, 1)
-    out_fac_loc: float = _between()
-    out_fac_scale: float = _between(0)
-    group_prob: float | Sequence[float] = _between(0, 1, one_per="group")
-    de_prob: float | Sequence[float] = _between(0, 1, one_per="group")
-    de_down_prob: float | Sequence[float] = _between(0, 1, one_per="group")
-    de_fac_loc: float | Sequence[float] = _between(one_per="group")
-    de_fac_scale: float | Sequence[float] = _between(0, one_per="group")
-    bcv_common: float = _between(0)
-    bcv_df: float = _between(_POSITIVE)
-    dropout_type: DropoutType
-    dropout_mid: float | Sequence[float] = _between(one_per="dropout")
-    dropout_shape: float | Sequence[float] = _between(one_per="dropout")
-
-    def __post_init__(self) -> None:
-        if self.dropout_type not in get_args(DropoutType):
-            self._refuse("dropout_type", f"choose one of {', '.join(map(repr, get_args(DropoutType)))}")
-        for parameter in fields(self):
-            if parameter.metadata:
-                self._check(parameter.name, **parameter.metadata)
-        if not math.isclose(total := float(np.sum(self.group_prob)), 1, abs_tol=1e-6):
-            self._refuse("group_prob", f"the probabilities sum to {total:.6g}, but must sum to 1")
-
-    def _check(self, name: str, *, low: float, high: float, whole: bool, one_per: str) -> None:
-        given = np.asarray(getattr(self, name))
-        values = np.atleast_1d(given)
-        if given.dtype.kind not in ("iu" if whole else "iuf") or (given.ndim > 0 and not one_per):
-            number = "whole number" if whole else "number"
-            self._refuse(name, f"give a {number}" + (f" or a sequence of {number}s" if one_per else ""))
-        if not np.all((values >= low) & (values <= high)):
-            self._refuse(name, "must lie above 0" if low == _POSITIVE else f"must lie between {low:g} and {high:g}")
-        unit = self._unit(one_per)
-        if len(values) not in {1, self._n(unit)} or values.ndim > 1:
-            self._refuse(name, "give one value" + (f", or one for each {unit} ({self._n(unit)})" if one_per else ""))
-
-    def _refuse(self, name: str, problem: str) -> NoReturn:
-        msg = f"splatter({name}={getattr(self, name)!r}): {problem}."
-        raise ValueError(msg)
-
-    def _unit(self, one_per: str) -> str:
-        return self.dropout_type if one_per == "dropout" else one_per
-
-    def _n(self, unit: str) -> int:
-        sizes = {"batch": np.size(self.batch_cells), "group": np.size(self.group_prob)}
-        return int(np.sum(self.batch_cells)) if unit == "cell" else sizes.get(unit, 1)
-
-    def each(self, name: str) -> Floats:
-        """Values of a parameter for each batch, group or cell, where one may stand for all."""
-        unit = self._unit(type(self).__dataclass_fields__[name].metadata["one_per"])
-        return np.broadcast_to(np.asarray(getattr(self, name), dtype=np.float64), self._n(unit))
 
 
 @dataclass(frozen=True)
@@ -109,24 +31,29 @@ class Genes:
 
 
 @dataclass(frozen=True)
-class Simulation:
-    """Counts with their truth."""
+class Plan:
+    """All that is drawn before the counts."""
 
+    params: SplatParams
     genes: Genes
     batch: NDArray[np.intp]  # (n_cells,)
     group: NDArray[np.intp]  # (n_cells,)
     library_size: Floats  # (n_cells,), expected total before dropout
-    true_counts: sp.csr_matrix  # (n_cells, n_genes), float32, before dropout
-    counts: sp.csr_matrix  # (n_cells, n_genes), float32, after dropout; shares no memory with `true_counts`
-    true_means: NDArray[np.float32] | None  # (n_cells, n_genes), dense: what `true_counts` were drawn with
+    profile: Floats  # (n_batches, n_groups, n_genes), share of each gene in the counts of a cell
+    dropout: Floats | None  # (2, n_cells), midpoint and shape of the logistic function; nothing without dropout
+    seed: np.random.SeedSequence  # of the counts
 
 
-def simulate(params: SplatParams, rng: np.random.Generator, *, true_means: bool = False) -> Simulation:
-    """Simulate cells one by one, each with its own stream of random numbers.
+class Counts(NamedTuple):
+    """Counts of some cells, each of shape (n_cells, n_genes)."""
 
-    No more than one cell is ever dense (`true_means` apart), and a cell depends on nothing but the seed, the genes and
-    its own number: in one batch, more cells leave the first ones as they were.
-    """
+    true_counts: sp.csr_matrix  # float32, before dropout
+    counts: sp.csr_matrix  # float32, after dropout; shares no memory with `true_counts`
+    true_means: NDArray[np.float32] | None  # dense: what `true_counts` were drawn with
+
+
+def plan(params: SplatParams, rng: np.random.Generator) -> Plan:
+    """Draw genes, groups and library sizes."""
     root = np.random.SeedSequence(rng.integers(2**32, size=4).tolist())
     for_genes, for_groups, for_sizes, for_counts = root.spawn(4)
     genes = _simulate_genes(params, np.random.default_rng(for_genes))
@@ -135,14 +62,23 @@ def simulate(params: SplatParams, rng: np.random.Generator, *, true_means: bool 
     probability = params.each("group_prob") / np.sum(params.group_prob)
     group = np.random.default_rng(for_groups).choice(len(probability), size=len(batch), p=probability)
     size = _library_sizes(params, len(batch), np.random.default_rng(for_sizes))
-    profile = _profiles(genes)
-    dropout = _dropout(params, batch, group)
-    means = np.empty((len(batch), params.n_genes), dtype=np.float32) if true_means else None
+    return Plan(params, genes, batch, group, size, _profiles(genes), _dropout(params, batch, group), for_counts)
+
+
+def draw(made: Plan, cells: range, *, true_means: bool = False) -> Counts:
+    """Simulate cells one by one, each with its own stream of random numbers.
+
+    No more than one cell is ever dense (`true_means` apart), and a cell depends on nothing but the plan and its own
+    number: the same counts come in one block or in many, and in one batch, more cells leave the first as they were.
+    """
+    params, dropout, seed = made.params, made.dropout, made.seed
+    means = np.empty((len(cells), params.n_genes), dtype=np.float32) if true_means else None
     true_rows, rows = _Rows(), _Rows()
-    for cell, seed in enumerate(for_counts.spawn(len(batch))):
-        stream = np.random.default_rng(seed)
-        expected = size[cell] * profile[batch[cell], group[cell]]
-        rate = _varied(expected, genes.bcv_factor, params.bcv_common, rng=stream)
+    for row, cell in enumerate(cells):
+        # The child that `seed.spawn` would give, without those before it.
+        stream = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, cell)))
+        expected = made.library_size[cell] * made.profile[made.batch[cell], made.group[cell]]
+        rate = _varied(expected, made.genes.bcv_factor, params.bcv_common, rng=stream)
         count = stream.poisson(rate)
         found = np.flatnonzero(count)
         true_rows.add(found, count[found])
@@ -151,10 +87,9 @@ def simulate(params: SplatParams, rng: np.random.Generator, *, true_means: bool 
             kept = found[stream.random(len(found)) >= expit(shape * (np.log(rate[found]) - mid))]
             rows.add(kept, count[kept])
         if means is not None:
-            means[cell] = rate
+            means[row] = rate
     true_counts = true_rows.to_csr(params.n_genes)
-    counts = true_counts.copy() if dropout is None else rows.to_csr(params.n_genes)
-    return Simulation(genes, batch, group, size, true_counts, counts, means)
+    return Counts(true_counts, true_counts.copy() if dropout is None else rows.to_csr(params.n_genes), means)
 
 
 def _simulate_genes(params: SplatParams, rng: np.random.Generator) -> Genes:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 
 from gnnimpute._config import Estimate, Output
+from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
+from gnnimpute._genes import positions
 from gnnimpute._infer import chunks
-from gnnimpute._rows import totals, units
+from gnnimpute._rows import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import scipy.sparse as sp
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from gnnimpute._config import Config
     from gnnimpute._masking import Split
     from gnnimpute._nn import Autoencoder
 
 log = logging.getLogger(__name__)
+
+_ALL = slice(None)
 
 DECODE = 512
 """Cells decoded at a time: n_genes x 512 floats are held, not n_genes x n_cells."""
@@ -51,22 +55,40 @@ class Decoder:
         output: Output,
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
-        target_total = float(self.network.target_total)
-        depth = (np.maximum(totals(counts), 1) / target_total).astype(np.float32)
-        unit = units(counts)
+        total, unit = totals(counts), units(counts)
         for c in chunks(len(cells), DECODE):
             here = cells[c]
-            value = self._decoded(latent[torch.from_numpy(here).to(latent.device)]) * depth[here][:, None]
-            if self._predicts_beyond_one:
-                value = 1 + value / unit[here][:, None]
-                value = (value if estimate == "detected" else mean_of_detected(value)) * unit[here][:, None]
-            elif estimate == "detected":
-                value = detected(value)
-            if estimate == "posterior" and self.dispersion is not None:
-                value = posterior(value, counts[here].toarray(), self.dispersion)
-            if output != "counts":
-                value /= depth[here][:, None]
-            yield c, np.log1p(value) if output == "log1p" else value
+            decoded = self.decoded(latent[torch.from_numpy(here).to(latent.device)])
+            own = counts[here].toarray() if estimate == "posterior" else None
+            yield c, self.scaled(decoded, total[here], unit[here], own=own, estimate=estimate, output=output)
+
+    def scaled(
+        self,
+        decoded: NDArray[np.float32],
+        total: NDArray[np.float64],
+        unit: NDArray[np.float32],
+        *,
+        own: NDArray[np.float32] | None,
+        estimate: Estimate,
+        output: Output,
+        columns: NDArray[np.int64] | slice = _ALL,
+    ) -> NDArray[np.float32]:
+        """Decoded cells as the estimate and on the scale that were asked for, of shape (n_cells, n_columns).
+
+        `total` and `unit` of the cells are theirs; `own` are their counts, for the posterior.
+        """
+        depth = (np.maximum(total, 1) / float(self.network.target_total)).astype(np.float32)[:, None]
+        value = decoded * depth
+        if self._predicts_beyond_one:
+            value = 1 + value / unit[:, None]
+            value = (value if estimate == "detected" else mean_of_detected(value)) * unit[:, None]
+        elif estimate == "detected":
+            value = detected(value)
+        if own is not None and self.dispersion is not None:
+            value = posterior(value, own, self.dispersion[columns])
+        if output != "counts":
+            value /= depth
+        return np.log1p(value) if output == "log1p" else value
 
     def fit_dispersion(self, split: Split, latent: torch.Tensor) -> NDArray[np.float32]:
         """Dispersion of each gene, of shape (n_genes,), by the molecules that validation held out."""
@@ -79,11 +101,18 @@ class Decoder:
         return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
 
     @torch.inference_mode()
-    def _decoded(self, latent: torch.Tensor) -> NDArray[np.float32]:
-        """What the network says, scaled to the median total."""
-        decoded = self.network.decode(latent)
-        if self.network.is_share:
+    def decoded(
+        self,
+        latent: torch.Tensor,
+        columns: NDArray[np.int64] | None = None,
+        log_normalizer: torch.Tensor | None = None,
+    ) -> NDArray[np.float32]:
+        """What the network says, scaled to the median total; of some genes, given the normaliser of all."""
+        decoded = self.network.decode(latent, columns)
+        if self.network.is_share and log_normalizer is None:
             decoded = torch.softmax(decoded, 1) * self.network.target_total
+        elif self.network.is_share and log_normalizer is not None:
+            decoded = torch.exp(decoded - log_normalizer[:, None]) * self.network.target_total
         normalized: NDArray[np.float32] = decoded.cpu().numpy()
         return normalized
 
@@ -91,6 +120,32 @@ class Decoder:
     def _predicts_beyond_one(self) -> bool:
         """Squared error on hidden non-zeros gives their mean; the likelihoods are truncated and give that of all."""
         return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
+
+
+class Wanted(NamedTuple):
+    """Which values are asked for."""
+
+    cells: NDArray[np.int64]
+    """Positions of the cells."""
+    columns: NDArray[np.int64] | slice
+    """Positions of the genes."""
+
+    @classmethod
+    def of(
+        cls, n_cells: int, names: NDArray[np.str_], *, genes: Sequence[str] | None, cells: ArrayLike | None
+    ) -> Wanted:
+        """From names of genes and positions, or a mask, of cells; `None` is all."""
+        rows = np.arange(n_cells)
+        if cells is not None:
+            rows = rows[np.asarray(cells) if np.size(cells) else []]
+        if genes is None or np.array_equal(np.asarray(genes, dtype=str), names):
+            return cls(rows, slice(0, len(names)))
+        return cls(rows, positions(names, genes))
+
+    def place(self, out: Any) -> Any:
+        """Where values go: `out`, which must have their shape, or a new array."""
+        n_genes = self.columns.stop if isinstance(self.columns, slice) else len(self.columns)
+        return place(out, len(self.cells), n_genes)
 
 
 def check_choices(estimate: str, output: str, *, can_be_posterior: bool) -> None:
@@ -102,6 +157,16 @@ def check_choices(estimate: str, output: str, *, can_be_posterior: bool) -> None
     if estimate == "posterior" and not can_be_posterior:
         msg = "estimate='posterior' needs a model that was trained on hidden molecules: Config(hide='molecules')."
         raise ValueError(msg)
+
+
+def place(out: Any, n_cells: int, n_genes: int) -> Any:
+    """Where values go: `out`, which must have this shape, or a new array."""
+    if out is None:
+        return new_array(n_cells, n_genes)
+    if tuple(out.shape) != (n_cells, n_genes):
+        msg = f"`out` has shape {tuple(out.shape)}, but the result has {(n_cells, n_genes)}."
+        raise ValueError(msg)
+    return out
 
 
 def new_array(n_cells: int, n_genes: int) -> NDArray[np.float32]:

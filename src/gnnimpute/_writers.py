@@ -97,7 +97,7 @@ def check_space(path: Path, n_bytes: float) -> None:
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         msg = (
-            f"{path} needs about {_size(n_bytes)}, but {folder} has {_size(free)} free. Free some space, write to "
+            f"{path} needs about {size(n_bytes)}, but {folder} has {size(free)} free. Free some space, write to "
             "another disk, or impute fewer genes or cells (genes=, cells=)."
         )
         raise OSError(msg)
@@ -131,7 +131,7 @@ def write_whole(adata: AnnData, path: Path) -> None:
             if path.suffix == ".h5ad":
                 stored.write_h5ad(path, convert_strings_to_categoricals=False)
             else:
-                _write_zarr(stored, path)
+                write_zarr(stored, path)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -140,7 +140,7 @@ def write_whole(adata: AnnData, path: Path) -> None:
         raise TypeError(msg) from error
 
 
-def _write_zarr(adata: AnnData, path: Path) -> None:
+def write_zarr(adata: AnnData, path: Path) -> None:
     """Write a zarr store whose writing ends when this function does.
 
     Zarr writes in a thread of its own, which goes on after an interruption and would bring a removed folder back.
@@ -160,7 +160,9 @@ def _write_zarr(adata: AnnData, path: Path) -> None:
 
     store = Store(path)
     try:
-        adata.write_zarr(store, convert_strings_to_categoricals=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of AnnData, about formats to come
+            adata.write_zarr(store, convert_strings_to_categoricals=False)
     finally:
         store.stopped = True
         while store.n_running:
@@ -223,5 +225,5 @@ def _bytes(part: Any) -> int:
     return int(getattr(part, "nbytes", 0))
 
 
-def _size(n_bytes: float) -> str:
+def size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

@@ -118,36 +118,11 @@ def splatter(
         If a parameter is outside its range, or has not as many values as there are batches, groups or cells.
     """
     given = locals()
-    import numpy as np
-    import pandas as pd
-    from anndata import AnnData
-
-    from gnnimpute._splatter import SplatParams, simulate
+    from gnnimpute._simulated import simulated
+    from gnnimpute._splat_params import SplatParams
 
     settings = {field.name: given[field.name] for field in fields(SplatParams)}
-    made = simulate(SplatParams(**settings), np.random.default_rng(rng), true_means=true_means)
-    groups = [f"Group{number + 1}" for number in range(len(made.genes.de_factor))]
-    batches = [f"Batch{number + 1}" for number in range(len(made.genes.batch_factor))]
-    obs = {
-        "group": pd.Categorical.from_codes(made.group, groups),
-        "batch": pd.Categorical.from_codes(made.batch, batches),
-        "expected_library_size": made.library_size,
-    }
-    var = {name: getattr(made.genes, name) for name in ("mean", "base_mean", "outlier_factor", "bcv_factor")}
-    var |= {f"de_factor_{group}": factor for group, factor in zip(groups, made.genes.de_factor, strict=True)}
-    var |= {f"batch_factor_{batch}": factor for batch, factor in zip(batches, made.genes.batch_factor, strict=True)}
-    adata = AnnData(
-        made.counts,
-        obs=pd.DataFrame(obs, index=[f"Cell{number + 1}" for number in range(len(made.group))]),
-        var=pd.DataFrame(var, index=[f"Gene{number + 1}" for number in range(n_genes)]),
-        layers={"true_counts": made.true_counts},
-    )
-    if made.true_means is not None:
-        adata.layers["true_means"] = made.true_means
-    if isinstance(rng, int):
-        settings["rng"] = rng
-    adata.uns["splatter"] = {name: np.asarray(value) if np.ndim(value) else value for name, value in settings.items()}
-    return adata
+    return simulated(settings, rng, true_means=true_means)
 
 
 def pbmc(*, folder: str | Path | None = None) -> AnnData:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnimpute import _keys, _readers, _tables, _tenx, _writers
+from gnnimpute import _keys, _lazy, _readers, _tables, _tenx, _writers
 from gnnimpute._orientation import check_orientation
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ READABLE = (".h5ad", ".zarr", ".h5", ".loom", ".mtx", ".mtx.gz", *TABLES, ".txt"
 WRITABLE = (".h5ad", ".zarr", ".mtx", *TABLES)
 
 
-def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None) -> AnnData:
+def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None, lazy: bool = False) -> AnnData:
     """Read counts as cells x genes; the log says what was found and why rows were taken for cells or genes.
 
     Nothing but the orientation is changed: values, names and their order stay, sparse stays sparse, and text tables
@@ -53,6 +53,8 @@ def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None
         What the rows and columns of the file are. By default the format says so, and for tables the names: barcodes,
         genes, and the header above the row names; where they do not tell, rows are cells. A warning says if the names
         speak against the format. 10x files count and name their cells and genes, so there it is only checked.
+    lazy
+        Leave the matrices of a ``.zarr`` or ``.h5ad`` in the file, as Dask arrays: for what is larger than memory.
 
     Returns
     -------
@@ -71,7 +73,11 @@ def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None
     path = Path(path)
     check_orientation(orientation)
     _check_readable(path)
-    adata = _reader(path)(path, orientation)
+    reader = _reader(path)
+    if lazy and reader not in {_readers.read_h5ad, _readers.read_zarr}:
+        msg = f"{path} cannot be read with lazy=True: only .zarr and .h5ad can. Read it, and write it as .zarr."
+        raise ValueError(msg)
+    adata = _lazy.read_lazy(path) if lazy else reader(path, orientation)
     _readers.say_duplicates(adata, path)
     logger.info("%s: %d cells x %d genes.", path, *adata.shape)
     return adata
@@ -158,8 +164,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False, n_b
         If the disk has not enough space.
     """
     path = Path(path)
-    kind = _format(path)
-    folder = _writers.target(path).parent
+    kind, folder = _format(path), _writers.target(path).parent
     if not folder.is_dir():
         msg = f"{path} cannot be written: there is no folder {folder}. Make it first (mkdir -p), or name another."
         raise FileNotFoundError(msg)

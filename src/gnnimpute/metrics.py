@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from ._bootstrap import Interval, bootstrap, bootstrap_all, paired_difference
+from ._calibration import coverage, pit
 from ._entries import MASKED_METRICS, by_group, cs, mae, mean_defined, mse, pcc
 from ._holdout import CellSplit, HoldOut, LabelledHoldOut, split_cells, unseal
 from ._molecules import (
@@ -35,6 +36,7 @@ __all__ = [
     "ari",
     "bootstrap",
     "cell_losses",
+    "coverage",
     "cs",
     "log1p_cp10k_mse",
     "mae",
@@ -43,6 +45,7 @@ __all__ = [
     "nmi",
     "paired_difference",
     "pcc",
+    "pit",
     "poisson_deviance",
     "poisson_loss",
     "score",

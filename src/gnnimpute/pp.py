@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gnnimpute import _keys
+from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._lazy_components import lazy_principal_components
 from gnnimpute._names import looks_transposed, mitochondrial
-from gnnimpute._quality import Limit, Limits, Quality, Rule, cell_rules, require_passing
+from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -49,6 +52,9 @@ def prepare(
     rng: np.random.Generator | int = 0,
 ) -> None:
     """Mark what passes quality control and find the nearest cells: the four steps of :cite:t:`Xu2021`.
+
+    Counts that are a Dask array are read a few cells at a time, by the workers of a ``dask.distributed.Client`` if
+    there is one. The components are then those of the 2000 genes of most variance.
 
     Leave out what you have done already: ``min_genes=0``, ``min_cells=0``, ``max_mito_pct=None``, ``max_total=None``,
     ``n_pcs=None`` (no graph). Nothing is dropped unless `filter` is set, and `X`, `raw`, names and order never change.
@@ -98,7 +104,7 @@ def prepare(
     `None`. Sets the following fields:
 
     `adata.layers["counts"]` : :class:`scipy.sparse.csr_matrix` (`float32`)
-        A copy of the counts, if there was no such layer.
+        A copy of the counts, if there was no such layer; not of counts that are a Dask array.
     `adata.obs["gnnimpute_pass"]`, `adata.var["gnnimpute_pass"]` : `bool`
         Cells and genes that pass: those that are modelled.
     `adata.obs["gnnimpute_size_factor"]` : `float`
@@ -107,6 +113,8 @@ def prepare(
         Detected genes, counts, and per cent of the counts in mitochondrial genes (if any is known).
     `adata.var["gnnimpute_n_cells"]` : `int`
         Cells in which a gene is detected, among those that no rule for cells sets aside.
+    `adata.uns["gnnimpute_quality"]` : :class:`dict`
+        ``limits``, and how many cells (``n_cells``) each of them (``reasons``) and how many genes they set aside.
     `adata.obsm["gnnimpute_pca"]` : :class:`numpy.ndarray` (`float32`, n_cells x n_pcs)
         Principal components of the passing cells; other cells are projected on them and change nothing.
     `adata.uns["gnnimpute_neighbors"]`, `adata.obsp["gnnimpute_neighbors_distances"]`, `["..._connectivities"]`
@@ -127,27 +135,29 @@ def prepare(
         )
         _log.warning(told, adata.obs_names[0], adata.var_names[0])
 
-    quality = _quality(adata, counts)
+    texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
+    quality = quality_of(counts, np.any([mitochondrial(text) for text in texts], axis=0))
     rules = cell_rules(quality, limits)
     cells, genes, n_cells = _passing(counts, rules, min_cells)
-    modelled = counts[:, genes]
     graph: dict[str, dict[str, Any]] = {}
     if n_pcs is not None:
         seed = seed_of(rng)
-        embedding = principal_components(modelled, n_pcs=n_pcs, rng=seed, passing=cells)
+        find = lazy_principal_components if is_lazy(counts) else partial(principal_components, rng=seed)
+        embedding = find(counts[:, genes], n_pcs=n_pcs, passing=cells)
         graph = _graph(embedding, cells, n_neighbors=n_neighbors, batches=batches, seed=seed)
         if batch_key is not None:
             graph["uns"][_keys.NEIGHBORS]["params"]["batch_key"] = batch_key
 
     # From here on nothing can go wrong: an error leaves `adata` as it was.
-    if _keys.COUNTS not in adata.layers:
+    if _keys.COUNTS not in adata.layers and not is_lazy(counts):
         adata.layers[_keys.COUNTS] = counts.copy()
     for name, values in quality._asdict().items():
         if values is not None:
             adata.obs[f"{_keys.ADDED}_{name}"] = values
-    total = np.asarray(modelled.sum(axis=1, dtype=np.float64)).ravel()
+    total = np.concatenate([*each(counts, _totals, genes)])
     adata.obs[_SIZE_FACTOR] = total / np.median(total[cells])
     adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
+    adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()))
     _replace_graph(adata, graph)
     _tell(rules, cells, genes, min_cells=min_cells, dropped=filter)
     if filter:
@@ -155,37 +165,28 @@ def prepare(
         adata._inplace_subset_var(genes)
 
 
-def _quality(adata: AnnData, counts: sp.csr_matrix) -> Quality:
-    import scanpy as sc
-    from anndata import AnnData
-
-    texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
-    mito = np.any([mitochondrial(text) for text in texts], axis=0)
-    bare = AnnData(counts)
-    bare.var["mito"] = mito
-    cells, _ = sc.pp.calculate_qc_metrics(bare, qc_vars=["mito"], percent_top=None, log1p=False, inplace=False)
-    if not mito.any():
-        _log.info("No mitochondrial genes are recognised (MT- or mt- symbols, Ensembl ids): that step is left out")
-    return Quality(
-        n_genes=cells["n_genes_by_counts"].to_numpy(np.int64),
-        total_counts=cells["total_counts"].to_numpy(np.float64),
-        pct_mito=cells["pct_counts_mito"].fillna(0).to_numpy(np.float64) if mito.any() else None,
-    )
-
-
 def _passing(
     counts: sp.csr_matrix, rules: list[Rule], min_cells: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Cells that pass, genes that pass, and in how many cells each gene is detected; adds a rule where it finds one."""
-    import scanpy as sc
-
     cells = require_passing(rules)
-    genes, n_cells = sc.pp.filter_genes(counts[cells], min_cells=max(min_cells, 1), inplace=False)
+    n_cells = sum(each(counts, _n_cells_of_block, rows=[cells]))
+    genes = n_cells >= max(min_cells, 1)
     if not genes.any():
         msg = f"No gene is detected in {min_cells} of the {cells.sum()} cells that pass. Lower min_cells={min_cells}."
         raise ValueError(msg)
-    rules.append(Rule("no counts in the genes that pass", "", np.diff(counts[:, genes].indptr) == 0))
+    rules.append(Rule("no counts in the genes that pass", "", np.concatenate([*each(counts, _totals, genes)]) == 0))
     return require_passing(rules), genes, n_cells
+
+
+def _n_cells_of_block(counts: sp.csr_matrix, cells: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.bincount(counts[cells].indices, minlength=counts.shape[1])
+
+
+def _totals(counts: sp.csr_matrix, genes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Counts of each cell in some genes."""
+    total: NDArray[np.float64] = np.asarray(counts[:, genes].sum(axis=1, dtype=np.float64)).ravel()
+    return total
 
 
 def _graph(

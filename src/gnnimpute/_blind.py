@@ -1,0 +1,57 @@
+"""What is left of counts of which a part is hidden: quality control, and whatever follows, see only that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gnnimpute import pp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+class Visible(NamedTuple):
+    """Cells and genes that pass quality control on what is left, and where they were."""
+
+    adata: AnnData
+    """Counts that are left, in `X`."""
+    cells: NDArray[np.int64]
+    """Positions of the cells before quality control."""
+    genes: NDArray[np.int64]
+    """Positions of the genes before quality control."""
+
+
+def visible(
+    adata: AnnData, kept: sp.csr_matrix, *, obs: Sequence[str] = (), obsm: Sequence[str] = (), **prepare: Any
+) -> Visible:
+    """Quality control, and what else :func:`gnnimpute.pp.prepare` is asked for, on what is left.
+
+    Parameters
+    ----------
+    adata
+        Names, and text columns that mitochondrial genes may be told by; its counts are not looked at.
+    kept
+        What is left of the counts, of shape (n_obs, n_vars).
+    obs, obsm
+        Columns and embeddings to take along: not blind, if they were made from all counts.
+    **prepare
+        Arguments of :func:`gnnimpute.pp.prepare`.
+    """
+    from anndata import AnnData
+
+    left = AnnData(
+        kept.copy(),
+        obs=adata.obs[list(obs)].copy(),
+        var=adata.var.copy(),
+        obsm={key: np.asarray(adata.obsm[key]) for key in obsm},
+    )
+    cell, gene = "gnnimpute_position", "gnnimpute_position"
+    left.obs[cell], left.var[gene] = np.arange(left.n_obs), np.arange(left.n_vars)
+    pp.prepare(left, filter=True, **prepare)
+    return Visible(left, left.obs[cell].to_numpy(), left.var[gene].to_numpy())

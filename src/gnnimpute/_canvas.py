@@ -1,0 +1,126 @@
+"""What all plots share: colours, axes, and values on the scale of an imputation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from gnnimpute import _keys
+from gnnimpute._genes import positions
+from gnnimpute._names import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+"""Colours that colour-blind people can tell apart, after Okabe and Ito."""
+
+GROUPS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours of groups; from the eighth on, they come again with another marker."""
+
+MARKERS = "osD^vP"
+
+
+def about_of(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """What is known of an imputation."""
+    if key not in adata.uns or "estimate" not in (about := adata.uns[key]):
+        msg = f"adata.uns has no imputation {key!r}: call gi.tl.impute(adata) first. {suggestion(key, adata.uns)}"
+        raise KeyError(msg)
+    return about  # type: ignore[no-any-return]
+
+
+def axes(ax: Axes | None) -> Axes:
+    """The axes to draw on, or new ones."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def group_color(number: int) -> str:
+    """Colour of a group."""
+    return GROUPS[number % len(GROUPS)]
+
+
+def group_marker(number: int) -> str:
+    """Marker of a group: colour and marker together tell 42 groups apart."""
+    return MARKERS[number // len(GROUPS) % len(MARKERS)]
+
+
+def groups_of(adata: AnnData, column: str) -> tuple[NDArray[Any], list[str]]:
+    """Group of each cell, and all groups in their order.
+
+    Raises
+    ------
+    KeyError
+        If `obs` has no such column.
+    """
+    if column not in adata.obs:
+        msg = f"adata.obs has no {column!r}. {suggestion(column, adata.obs)}"
+        raise KeyError(msg)
+    values = adata.obs[column].astype("category")
+    return values.astype(str).to_numpy(), [str(name) for name in values.cat.categories]
+
+
+def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np.float64], str]:
+    """Two coordinates of each cell, of shape (n_obs, 2), and what they are.
+
+    Raises
+    ------
+    KeyError
+        If `obsm` has no such embedding.
+    """
+    if basis is None:
+        basis = next((name for name in ("X_umap", "X_tsne") if name in adata.obsm), None)
+    if basis is not None:
+        if basis not in adata.obsm:
+            msg = f"adata.obsm has no {basis!r}. {suggestion(basis, adata.obsm)}"
+            raise KeyError(msg)
+        return np.asarray(adata.obsm[basis], dtype=np.float64)[:, :2], basis.removeprefix("X_").upper()
+    latent = np.asarray(adata.obsm[key], dtype=np.float64)
+    known = np.isfinite(latent).all(1)
+    points = np.full((adata.n_obs, 2), np.nan)
+    centred = latent[known] - latent[known].mean(0)
+    points[known] = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    return points, "principal component of the latent, "
+
+
+def values_of(adata: AnnData, genes: list[str], *, key: str, layer: str | None) -> NDArray[np.float64]:
+    """Imputed values of genes, of shape (n_obs, n_genes), or the counts of `layer` on the same scale.
+
+    Raises
+    ------
+    KeyError
+        If there is no such imputation, layer or gene.
+    """
+    about, columns = about_of(adata, key), positions(adata.var_names, genes)
+    if layer is not None:
+        return on_scale(adata, columns, layer=layer, about=about)
+    if key not in adata.layers:
+        msg = f"adata.layers has no {key!r}: impute all genes, without genes= and out=. {suggestion(key, adata.layers)}"
+        raise KeyError(msg)
+    return np.asarray(adata.layers[key][:, columns], dtype=np.float64)
+
+
+def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, about: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Observed counts of some genes, of shape (n_obs, n_columns), on the scale of the imputed values."""
+    if layer != "X" and layer not in adata.layers:
+        msg = f"adata.layers has no {layer!r} to compare with: give layer=. {suggestion(layer, adata.layers)}"
+        raise KeyError(msg)
+    counts = sp.csr_matrix(adata.X if layer == "X" else adata.layers[layer])
+    values: NDArray[np.float64] = counts[:, columns].toarray().astype(np.float64)
+    if about["output"] == "counts":
+        return values
+    modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else np.ones(adata.n_vars, bool)
+    totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
+    values *= float(about["target_total"]) / np.maximum(totals, 1).reshape(-1, 1)
+    if about["output"] == "log1p":
+        np.log1p(values, out=values)
+    return values

@@ -1,0 +1,83 @@
+"""What imputation finds in counts where there is nothing to find beyond groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from gnnimpute import _false_signal as fs
+from gnnimpute import metrics, pp
+from gnnimpute._check import Check, Status, at_most, most_expressed, normalized
+from gnnimpute._gain import Errors, gain
+from gnnimpute._imputer import GNNImputer
+from gnnimpute._modelled import modelled
+from gnnimpute._tally import Tally
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gnnimpute._trial import Trial
+
+N_CELLS, N_GENES = 1000, 1000
+"""Most cells and genes of the shuffled data, so that one more training stays short."""
+N_CORRELATED = 200
+"""Most expressed genes whose correlations are looked at."""
+MOST_CORRELATED = 0.1
+
+
+def dealt(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> list[Check]:
+    """Impute counts of which each gene was dealt anew within groups: beyond these there is nothing to find."""
+    cells = np.sort(rng.permutation(trial.kept.n_obs)[:N_CELLS])
+    genes = np.sort(most_expressed(trial.kept.X, N_GENES))
+    shuffled = fs.dealt_within(sp.csr_matrix(trial.kept.X[cells][:, genes]), groups[cells], rng)
+    null = impute_null(shuffled, groups[cells], trial)
+    name = "null_gain"
+    question = "Genes shuffled within groups: does it find what is not there?"
+    low = null.gain.low
+    said = f"{100 * null.gain.value:+.2f} % [{100 * low:+.2f}, {100 * null.gain.high:+.2f}] over the group means"
+    advice = "It predicts noise: the hidden molecules may not be independent. Do not trust the gain."
+    status: Status = "unknown" if np.isnan(low) else "pass" if low <= 0 else "fail"
+    one = Check(name, question, said, "no gain: the interval reaches 0", null.gain.value, status, advice)
+    said = f"{null.correlation:.2f} (root mean square; counts {null.raw_correlation:.2f})"
+    two = Check(
+        "null_correlation",
+        "Genes shuffled within groups: are genes correlated that are not?",
+        said,
+        f"at most {MOST_CORRELATED}",
+        null.correlation,
+        at_most(null.correlation, MOST_CORRELATED),
+        "Correlations between imputed genes are no evidence: test them on the counts.",
+    )
+    return [one, two]
+
+
+class Null(NamedTuple):
+    """What came of shuffled counts."""
+
+    gain: metrics.Interval
+    correlation: float
+    raw_correlation: float
+
+
+def impute_null(counts: sp.csr_matrix, groups: NDArray[np.int64], trial: Trial) -> Null:
+    """Hide molecules of shuffled counts, fit, and compare with the means of the groups."""
+    from anndata import AnnData
+
+    hold_out = metrics.HoldOut.thin(counts, 0.1, rng=trial.seed)
+    kept = AnnData(hold_out.train)
+    pp.prepare(kept, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=trial.seed)
+    chosen = modelled(kept, layer=None, neighbors_key=None, use_rep=None, batch_key=None, n_neighbors=5,
+                      allow_non_counts=False)  # fmt: skip
+    cells, genes = chosen.cells, chosen.genes
+    seen, of = sp.csr_matrix(kept.X[cells][:, genes]), groups[cells]
+    imputer = GNNImputer(trial.imputer.config, device=trial.imputer.device)
+    imputer.fit(seen, chosen.blind or chosen.graph, rng=trial.seed, progress=False)
+    ours, means = (Tally(hold_out, cells=cells, genes=genes, weight=np.ones(len(genes))) for _ in range(2))
+    imputer.transform(seen, chosen.graph, estimate=trial.estimate, output="counts", out=ours)
+    means[0 : len(cells)] = fs.group_means(seen, of)
+    found = gain(*(Errors(tally.deviance[0], tally.distance[0]) for tally in (ours, means)), of=cells).predicted
+    top = most_expressed(seen, N_CORRELATED)
+    values = imputer.transform(seen, chosen.graph, genes=list(imputer.genes_[top]), estimate=trial.estimate)
+    return Null(found, fs.correlation_within(values, of), fs.correlation_within(normalized(seen)[:, top].toarray(), of))

@@ -1,0 +1,195 @@
+"""Does imputation invent or lose signals in these data? Tests that need no labels, each with a number and a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gnnimpute import _false_signal as fs
+from gnnimpute import metrics
+from gnnimpute._check import Check, at_most, most_expressed, normalized
+from gnnimpute._check_null import dealt
+from gnnimpute._holdout import unseal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gnnimpute._trial import Trial
+
+N_CORRELATED, N_TESTED, N_SPLITS = 200, 1000, 40
+"""Most expressed genes whose correlations are looked at, genes that are tested, and random splits."""
+
+MOST_UNEVEN = 0.1
+MOST_LEAK = 0.05
+VARIANCE_KEPT = (0.5, 2.0)
+MOST_INFLATED = 1.5
+MOST_MISCALIBRATED, LEVELS = 0.03, (0.5, 0.8, 0.95)
+LEAST_AGREEMENT = 0.9
+_FEWEST = 20
+
+
+NONE = pd.DataFrame(columns=list(Check._fields))
+"""A table of no tests."""
+
+
+def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64]) -> pd.DataFrame:
+    """All tests, a row for each: see :class:`Check`.
+
+    Parameters
+    ----------
+    trials
+        Blind trials; the first is looked at, the others say how far seeds agree.
+    groups
+        Group of each cell of the first: any grouping will do, since each test holds for all.
+    """
+    first = trials[0]
+    rng = np.random.default_rng(first.seed)
+    found = [*dealt(first, groups, rng), split(first, groups, rng), zeros(first, groups)]
+    found += [*smoothed(first, groups, rng), calibrated(first), seeds_agree(trials)]
+    return pd.DataFrame(found)
+
+
+def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> Check:
+    """Split the largest group at random again and again: no gene differs, and p-values have to say so."""
+    cells = np.flatnonzero(groups == np.bincount(groups).argmax())
+    genes = most_expressed(trial.kept.X, N_TESTED)
+    values = trial.values(list(trial.imputer.genes_[genes]))[cells]
+    p_values = fs.split_p_values(values, n_splits=N_SPLITS, rng=rng)
+    raw = fs.split_p_values(normalized(trial.kept.X)[cells][:, genes].toarray(), n_splits=N_SPLITS, rng=rng)
+    if len(cells) < _FEWEST or not p_values.size:
+        distance, said = float("nan"), "too few cells"
+    else:
+        distance, of_raw = (float(np.median([fs.from_uniform(one) for one in p])) for p in (p_values, raw))
+        worst, worst_raw = ((p < 0.05).mean(axis=1).max() for p in (p_values, raw))
+        said = (
+            f"{distance:.2f} from uniform (counts {of_raw:.2f}); in the worst of {N_SPLITS} splits {worst:.0%} of the "
+            f"genes have p < 0.05 (counts {worst_raw:.0%})"
+        )
+    return Check(
+        "split",
+        "One group split at random: are p-values uniform?",
+        said,
+        f"at most {MOST_UNEVEN} from uniform",
+        distance,
+        at_most(distance, MOST_UNEVEN),
+        "Imputed genes move together, and so do their p-values: test differential expression on the counts.",
+    )
+
+
+def zeros(trial: Trial, groups: NDArray[np.int64]) -> Check:
+    """Look at genes that a group never shows, though it would if it had them: they have to stay off."""
+    mean = np.zeros((groups.max() + 1, trial.kept.n_vars))
+    weight = np.bincount(groups)[groups]
+    trial.imputer.transform(trial.kept.X, trial.graph, estimate=trial.estimate, out=_GroupMeans(mean, groups, weight))
+    ratio, pairs = fs.leaks(trial.kept.X, mean, groups=groups)
+    high = float(np.quantile(ratio, 0.9)) if len(ratio) else float("nan")
+    n_genes = len({gene for _, gene in pairs})
+    said = f"{high:.1%} of the expression elsewhere, in nine of ten cases less ({n_genes:,} genes)"
+    return Check(
+        "zeros",
+        "Genes that a group never shows: do they stay off?",
+        said if len(ratio) else "no such genes: groups are too few, or too small",
+        f"at most {MOST_LEAK:.0%}",
+        high,
+        at_most(high, MOST_LEAK),
+        "Markers appear where they are not: trust a gene in a group only if its counts show it there.",
+    )
+
+
+def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> list[Check]:
+    """Variance and correlations within groups, against what two halves of the molecules say of the truth."""
+    genes = most_expressed(trial.kept.X, N_CORRELATED)
+    truth = fs.two_fold(trial.kept.X, groups, genes=genes, rng=rng)
+    values = trial.values(list(trial.imputer.genes_[genes]))
+    kept = fs.variance_kept(values, groups, truth)
+    clear = values[:, truth.clear]
+    found = fs.correlation_within(clear, groups)
+    inflated = found / truth.correlation if truth.correlation > 0 else float("nan")
+    low, high = VARIANCE_KEPT
+    n_clear = int(truth.clear.sum())
+    nothing = "cells of a group do not clearly differ in any gene"
+    one = Check(
+        "variance",
+        "Differences between cells of a group: are they kept?",
+        f"{kept:.0%} of the true variance ({n_clear} genes)" if n_clear else nothing,
+        f"{low:.0%} to {high:.0%}",
+        kept,
+        "unknown" if np.isnan(kept) else "pass" if low <= kept <= high else "fail",
+        "Cells of a group look more alike than they are: do not measure heterogeneity on imputed values."
+        if not kept > high
+        else "Cells of a group look more different than they are.",
+    )
+    two = Check(
+        "correlation",
+        "Correlations between genes within groups: are they true?",
+        f"{found:.2f}, true {truth.correlation:.2f} (root mean square)" if np.isfinite(inflated) else nothing,
+        f"at most {MOST_INFLATED} times the true ones",
+        inflated,
+        at_most(inflated, MOST_INFLATED),
+        "Correlations between imputed genes are too strong: do not infer networks from them.",
+    )
+    return [one, two]
+
+
+def calibrated(trial: Trial) -> Check:
+    """Compare hidden molecules with the intervals that were predicted for them."""
+    value, said = float("nan"), "this network was not trained on hidden molecules: it gives no intervals"
+    if trial.imputer.config.hide == "molecules":
+        rows = np.arange(trial.kept.n_obs)[:N_TESTED]
+        genes = np.sort(most_expressed(trial.kept.X, N_TESTED))
+        hidden, exposure = unseal(trial.hold_out)
+        # Sealed until everything is fitted: from here on it only judges.
+        held_out = hidden[trial.cells[rows]][:, trial.genes[genes]]
+        names = list(trial.imputer.genes_[genes])
+        mean, size = trial.imputer.further(
+            trial.kept.X, trial.graph, exposure=float(exposure[0]), genes=names, cells=rows
+        )
+        shares = metrics.coverage(held_out, mean, size, levels=LEVELS, rng=trial.seed)
+        value = max(abs(share - level) for level, share in shares.items())
+        said = ", ".join(f"{level:.0%} hold {share:.1%}" for level, share in shares.items())
+    return Check(
+        "calibration",
+        "Intervals: do they hold as many hidden molecules as they say?",
+        said,
+        f"at most {MOST_MISCALIBRATED:.0%} off",
+        value,
+        at_most(value, MOST_MISCALIBRATED),
+        "Intervals are too narrow or too wide: do not read them as probabilities.",
+    )
+
+
+def seeds_agree(trials: Sequence[Trial]) -> Check:
+    """Compare what other hidden molecules and another start of the training lead to."""
+    value, said = float("nan"), "one seed only"
+    if len(trials) > 1:
+        one, other = trials[:2]
+        genes = [
+            name for name in one.kept.var_names[most_expressed(one.kept.X, N_TESTED)] if name in other.kept.var_names
+        ]
+        _, a, b = np.intersect1d(one.cells, other.cells, return_indices=True)
+        value = fs.agreement(one.values(genes)[a], other.values(genes)[b])
+        said = f"correlation {value:.3f} over cells, in the median gene"
+    return Check(
+        "seeds",
+        "Another seed and other hidden molecules: does the same come out?",
+        said,
+        f"at least {LEAST_AGREEMENT}",
+        value,
+        "unknown" if np.isnan(value) else "pass" if value >= LEAST_AGREEMENT else "fail",
+        "Values depend on chance: impute with several seeds and believe what they have in common.",
+    )
+
+
+class _GroupMeans:
+    """What imputed values are written to, of which only the mean of each group is kept."""
+
+    def __init__(self, mean: NDArray[np.float64], groups: NDArray[np.int64], weight: NDArray[np.int64]) -> None:
+        self._mean, self._groups, self._weight = mean, groups, weight
+        self.shape = (len(groups), mean.shape[1])
+
+    def __setitem__(self, rows: slice, values: NDArray[np.float32]) -> None:
+        np.add.at(self._mean, self._groups[rows], values / self._weight[rows, None])

@@ -1,0 +1,68 @@
+"""The command ``gnnimpute explain``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+import gnnimpute as gi
+from gnnimpute import _keys
+from gnnimpute._command import Command, Option
+
+PATH = click.Path(path_type=Path)
+_asked = partial(click.option, cls=Option, section="What is explained")
+_files = partial(click.option, cls=Option, section="Files")
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+Examples:
+  gnnimpute impute counts.h5ad imputed.h5ad --save-model model.safetensors
+  gnnimpute explain imputed.h5ad --model model.safetensors --cell AAACATACAACCAC-1 --gene CD3D --figure why.png
+""",
+)
+@click.argument("source", metavar="IN", type=PATH)
+@_asked("--cell", required=True, help="Name of the cell.")
+@_asked("--gene", required=True, help="Name of the gene.")
+@_asked("--level", type=float, default=0.9, show_default=True, help="Probability that the interval is to have.")
+@_files("--model", type=PATH, required=True, help="Model that `impute --save-model` has written (.safetensors).")
+@_files("--figure", type=PATH, help="Picture to write too: .png, .svg or .pdf.")
+@_files("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@_files("--neighbors-key", help="Graph to use: a key of uns.  [default: that of `impute`, or one made as it does]")
+def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, **options: Any) -> None:
+    """Say why one imputed value is what it is.
+
+    Which cells it is made from, with which weights and counts, how far the cell's own counts matter, the interval, and
+    how likely a zero is a dropout. IN: what `impute` has written, or the counts.
+    """
+    del quiet
+    if figure is not None and figure.exists() and not overwrite:
+        msg = f"{figure} exists. Name another file, or replace it with --overwrite."
+        raise FileExistsError(msg)
+    imputer = gi.GNNImputer.load(options["model"])
+    adata = gi.io.read(source)
+    layer, key = options["layer"], options["neighbors_key"]
+    if key is None and _keys.NEIGHBORS not in adata.uns:
+        gi.pp.prepare(adata, layer=layer)
+        layer = None
+    asked = {"imputer": imputer, "level": options["level"], "layer": layer, "neighbors_key": key}
+    explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
+    if figure is not None:
+        _draw(explanation, figure)
+    click.echo(str(explanation))
+
+
+def _draw(explanation: gi.tl.Explanation, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from gnnimpute._atomic import replacing
+
+    canvas = Figure(figsize=(8, 6), layout="constrained")
+    gi.pl.explain(explanation, ax=canvas.add_subplot())
+    with replacing(path) as beside:
+        canvas.savefig(beside, dpi=150, format=path.suffix[1:].lower() or "png")

@@ -1,0 +1,63 @@
+"""The command ``gnnimpute tune``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+import gnnimpute as gi
+from gnnimpute._command import Command, Option
+from gnnimpute._options import config_of, settings
+
+PATH = click.Path(path_type=Path)
+_run = partial(click.option, cls=Option, section="Run")
+_files = partial(click.option, cls=Option, section="Files")
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+Examples:
+  gnnimpute tune counts.h5ad
+  gnnimpute tune counts.h5ad --time-limit 3600 --out trials.csv
+""",
+)
+@click.argument("source", metavar="IN", type=PATH)
+@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@_files("--out", type=PATH, help="CSV to write the trials to; it must not exist.")
+@_run("--n-neighbors", type=int, default=5, show_default=True, help="Neighbors to begin with.")
+@_run("--batch-key", help="Column of obs: neighbors are sought within each batch.")
+@_run("--min-genes", type=int, default=200, show_default=True, help="Least detected genes of a cell.")
+@_run("--time-limit", type=click.FloatRange(min=0), default=600, show_default=True,
+      help="Seconds: no further trial is begun that is not likely to end before.")  # fmt: skip
+@_run("--max-cells", type=click.IntRange(min=1), default=3000, show_default=True, help="Most cells to try on.")
+@_run("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed.")
+@_run("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
+@settings
+def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None:
+    """Choose neighbours, latent size and patience for the counts in IN, by molecules of IN that were hidden.
+
+    Each is halved and doubled in turn; what is surely better is kept. The trials and the command to use the result go
+    to stdout.
+    """
+    del quiet
+    config = config_of(options, paper=False)
+    if out is not None and out.exists():
+        msg = f"{out} exists. Name another file with --out."
+        raise FileExistsError(msg)
+    adata = gi.io.read(source)
+    prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes")}
+    gi.pp.prepare(adata, **prepared, rng=options["seed"])
+    limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
+    tuned = gi.tl.tune(adata, config=config, rng=options["seed"], **limits)
+    if out is not None:
+        from gnnimpute._atomic import replacing
+
+        with replacing(out) as beside:
+            tuned.table.to_csv(beside, index=False)
+    chosen = f"--n-neighbors {tuned.n_neighbors} --n-latent {tuned.config.n_latent} --patience {tuned.config.patience}"
+    click.echo(f"{tuned.table.to_string(index=False, float_format=lambda value: f'{value:.5g}')}")
+    click.echo(f"Chosen: gnnimpute impute {source} OUT {chosen}")

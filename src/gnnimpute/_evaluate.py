@@ -1,0 +1,203 @@
+"""Does imputation help these data? Hide molecules from everything, impute the rest, and look at what was hidden."""
+
+from __future__ import annotations
+
+import logging
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gnnimpute import _keys
+from gnnimpute._blocks import require_in_memory
+from gnnimpute._checks import NONE, checks_of
+from gnnimpute._config import Config
+from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
+from gnnimpute._inputs import counts_of
+from gnnimpute._names import suggestion
+from gnnimpute._quality import limits_of
+from gnnimpute._trial import try_once
+from gnnimpute._verdict import told, verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Estimate
+    from gnnimpute._trial import Trial
+
+_log = logging.getLogger(__name__)
+
+
+def evaluate(
+    adata: AnnData,
+    *,
+    estimate: Estimate = "mean",
+    config: Config | None = None,
+    held_out: float = 0.1,
+    seeds: Sequence[int] = (0, 1),
+    time_limit: float = 120.0,
+    max_cells: int = 5000,
+    cluster_key: str | None = None,
+    checks: bool = True,
+    layer: str | None = None,
+    quality: Mapping[str, Any] | None = None,
+    n_neighbors: int = 5,
+    n_pcs: int = 50,
+    batch_key: str | None = None,
+    use_rep: str | None = None,
+    key_added: str = _keys.EVALUATION,
+    device: str | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Judge imputation on your own data, by molecules that were hidden from it, and say in words whether it helps.
+
+    A share of the molecules is hidden before quality control, graph, principal components, scaling and training; what
+    is imputed from the rest is compared with them, and so are the counts themselves, the mean of each gene, and the
+    mean of the nearest cells. Nothing but ``uns[key_added]`` is changed.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, with raw counts.
+    estimate
+        The estimate to judge, ``mean`` or ``posterior``: see :func:`impute`.
+    config
+        Settings of the network and its training.
+    held_out
+        Probability that a molecule is hidden.
+    seeds
+        Seeds, each of which hides other molecules and fits anew.
+    time_limit
+        Seconds. The first seed always runs; another one only if it is likely to end before.
+    max_cells
+        Most cells to look at, drawn at random: with more cells there is more to learn, so the gain is then a lower
+        bound.
+    cluster_key
+        Column of `obs` whose groups are looked at apart; by default groups are found by k-means, without the hidden
+        molecules.
+    checks
+        Also test whether imputation invents or loses signals: correlations, markers, differences between cells.
+    layer
+        Layer of the raw counts. By default ``layers["counts"]`` if there is one, else `X`.
+    quality
+        Limits of :func:`gnnimpute.pp.prepare`; by default those it was last called with, or else its defaults.
+    n_neighbors, n_pcs, batch_key
+        As for :func:`gnnimpute.pp.prepare`, which is run anew on what is not hidden.
+    use_rep
+        Embedding in `obsm` to find neighbours in instead, as for :func:`impute`. If it was made from all counts, hidden
+        molecules may have shaped it: then the verdict says that it is not blind.
+    key_added
+        Key of `uns` for the result.
+    device, progress
+        As for :func:`fit`.
+
+    Raises
+    ------
+    KeyError
+        If the layer, the embedding or a column does not exist.
+    ValueError
+        If the matrix does not hold counts, nothing passes quality control, or `estimate` is ``detected``.
+
+    Returns
+    -------
+    `None`. Sets the following field:
+
+    `adata.uns[key_added]` : :class:`dict`
+        ``verdict`` (``helps``, ``unclear`` or ``no gain``), ``text`` to read, ``methods`` and ``parts`` (tables of
+        gains with 95 % intervals over cells), ``checks`` (a row for each test: ``question``, ``said``, ``line``,
+        ``value``, ``status``, ``advice``), ``n_cells``, ``n_genes``, ``seeds``, ``seconds``, and what was asked for.
+    """
+    started = time.monotonic()
+    config = config or Config()
+    _check(adata, estimate, config, cluster_key=cluster_key, seeds=seeds)
+    counts = counts_of(adata, layer, allow_non_counts=False)
+    require_in_memory(counts)
+    cells = _drawn(adata.n_obs, max_cells, seeds[0])
+    names = [key for key in (batch_key, cluster_key) if key is not None]
+    part = _named(adata, cells, obs=names, use_rep=use_rep)
+    settings: dict[str, Any] = {
+        "rate": held_out,
+        "estimate": estimate,
+        "config": config,
+        "quality": limits_of(adata.uns) if quality is None else dict(quality),
+        "graph": {"n_neighbors": n_neighbors, "n_pcs": n_pcs, "batch_key": batch_key, "use_rep": use_rep},
+        "device": device,
+        "progress": progress,
+    }
+    trials = list(_trials(part, counts[cells], seeds, settings, until=started + time_limit))
+    given = None if cluster_key is None else part.obs[cluster_key].astype(str).to_numpy()
+    groups = found_groups(trials[0], len(cells)) if given is None else given
+    methods, parts = methods_table(trials), parts_table(trials, groups=groups)
+    found = {
+        "version": version("gnnimpute"),
+        "estimate": estimate,
+        "params": config.to_dict(),
+        "held_out": float(held_out),
+        "blind": use_rep is None,
+        "seeds": np.array([trial.seed for trial in trials]),
+        "n_cells": round(np.mean([len(trial.cells) for trial in trials])),
+        "n_genes": round(np.mean([len(trial.genes) for trial in trials])),
+        "n_given": int(adata.n_obs),
+        "n_drawn": len(cells),
+        "methods": methods,
+        "parts": parts,
+        "verdict": verdict_of(methods),
+        "checks": checks_of(trials, codes_of(groups[trials[0].cells])[0]) if checks else NONE,
+        "seconds": time.monotonic() - started,
+    }
+    adata.uns[key_added] = found | {"text": told(found)}
+
+
+def _trials(
+    adata: AnnData, counts: sp.csr_matrix, seeds: Sequence[int], settings: dict[str, Any], *, until: float
+) -> Iterator[Trial]:
+    """As many as there is time for, and one at least."""
+    longest = 0.0
+    for number, seed in enumerate(seeds):
+        started = time.monotonic()
+        if number and started + longest > until:
+            _log.info("No time for more than %d of %d seeds.", number, len(seeds))
+            return
+        trial = try_once(adata, counts, seed=seed, **settings)
+        longest = max(longest, time.monotonic() - started)
+        _log.info("Evaluation, seed %d of %d: %.0f s", number + 1, len(seeds), time.monotonic() - started)
+        yield trial
+
+
+def _check(adata: AnnData, estimate: str, config: Config, *, cluster_key: str | None, seeds: Sequence[int]) -> None:
+    if estimate not in {"mean", "posterior"}:
+        msg = f"estimate={estimate!r} cannot be judged by hidden molecules: take 'mean' or 'posterior', or compare "
+        msg += "with other methods on hidden non-zeros: gnnimpute benchmark DATA --mask 0.1."
+        raise ValueError(msg)
+    if estimate == "posterior" and config.hide != "molecules":
+        msg = f"estimate='posterior' needs a model trained on hidden molecules, not hide={config.hide!r}."
+        raise ValueError(msg)
+    if not len(seeds):
+        msg = "seeds is empty: give one at least."
+        raise ValueError(msg)
+    if cluster_key is not None and cluster_key not in adata.obs:
+        msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
+        raise KeyError(msg)
+
+
+def _drawn(n_obs: int, most: int, seed: int) -> NDArray[np.int64]:
+    order = np.random.default_rng(seed).permutation(n_obs)
+    return np.sort(order[:most])
+
+
+def _named(adata: AnnData, cells: NDArray[np.int64], *, obs: Sequence[str], use_rep: str | None) -> AnnData:
+    """Names of some cells and of all genes, with the columns and the embedding that are needed."""
+    from anndata import AnnData
+
+    if use_rep is not None and use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
+        raise KeyError(msg)
+    obsm = {} if use_rep is None else {use_rep: np.asarray(adata.obsm[use_rep])[cells]}
+    columns = adata.obs[[key for key in obs if key in adata.obs]]
+    return AnnData(obs=pd.DataFrame(columns).iloc[cells].copy(), var=adata.var.copy(), obsm=obsm)

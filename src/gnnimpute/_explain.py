@@ -1,0 +1,203 @@
+"""Explain imputed values: whose counts led to one, and which genes make a group of cells what it is."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gnnimpute._attribution import integrated_gradients
+from gnnimpute._counts import totals
+from gnnimpute._explanation import Explanation
+from gnnimpute._fit import read_by
+from gnnimpute._genes import positions
+from gnnimpute._modelled import modelled
+from gnnimpute._names import suggestion
+from gnnimpute._rows import Rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from gnnimpute._imputer import GNNImputer
+
+
+def explain(
+    adata: AnnData,
+    cell: str,
+    gene: str,
+    *,
+    imputer: GNNImputer,
+    level: float = 0.9,
+    layer: str | None = None,
+    neighbors_key: str | None = None,
+    use_rep: str | None = None,
+    batch_key: str | None = None,
+    n_neighbors: int = 5,
+    allow_non_counts: bool = False,
+) -> Explanation:
+    """Say why an imputed value is what it is: which neighbours, with which weights and counts, and how sure it is.
+
+    The network does not average the neighbours' counts of the gene: it reads all their genes, weighs the cells, and
+    decodes what such a cell expresses. The neighbours' counts of the gene are shown beside it, so that one can see
+    whether they bear it out.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, with raw counts and a graph of the cells. It is not changed.
+    cell
+        Name of the cell.
+    gene
+        Name of the gene.
+    imputer
+        What imputes, from :func:`fit` or :meth:`gnnimpute.GNNImputer.load`.
+    level
+        Probability that the interval is to have.
+    layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts
+        As for :func:`fit`.
+
+    Returns
+    -------
+    Numbers that read as text when printed: a :class:`gnnimpute.tl.Explanation`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such cell, gene, layer or graph, or it is not modelled.
+    ValueError
+        If the imputer was not trained on hidden molecules: it then has no interval.
+    """
+    chosen = modelled(
+        adata,
+        layer=layer,
+        neighbors_key=neighbors_key,
+        use_rep=use_rep,
+        batch_key=batch_key,
+        n_neighbors=n_neighbors,
+        allow_non_counts=allow_non_counts,
+    )
+    counts, graph = read_by(imputer, adata, chosen)
+    names = adata.obs_names[chosen.cells]
+    column = positions(imputer.genes_, [gene])[0]
+    here = _row(adata, names, cell)
+    source: dict[str, Any] = {"genes": [gene], "cells": [here]}
+    mean, posterior = (
+        float(imputer.transform(counts, graph, estimate=e, output="counts", **source)[0, 0])
+        for e in ("mean", "posterior")
+    )
+    ends = imputer.interval(counts, graph, level=level, output="counts", **source)
+    weights = imputer.attention(counts, graph)[here].tocoo()
+    others = weights.col != here
+    order = np.argsort(-weights.data[others], kind="stable")
+    cells = weights.col[others][order]
+    own = np.asarray(counts[:, column].todense()).ravel()
+    total = totals(counts)
+    neighbors = pd.DataFrame(
+        {
+            "weight": weights.data[others][order],
+            "count": own[cells],
+            "total": total[cells],
+            "normalized": own[cells] * imputer.target_total_ / np.maximum(total[cells], 1),
+        },
+        index=names[cells],
+    )
+    dispersion = float(np.asarray(imputer.dispersion_)[column])
+    return Explanation(
+        cell=cell,
+        gene=gene,
+        count=float(own[here]),
+        total=float(total[here]),
+        mean=mean,
+        posterior=posterior,
+        lower=float(ends[0][0, 0]),
+        upper=float(ends[1][0, 0]),
+        level=level,
+        redetection=float(imputer.redetection(counts, graph, **source)[0, 0]),
+        own_weight=float(weights.data[~others].sum()),
+        own_pull=mean / (mean + dispersion),
+        target_total=imputer.target_total_,
+        neighbors=neighbors,
+    )
+
+
+def drivers(
+    adata: AnnData,
+    groupby: str,
+    *,
+    imputer: GNNImputer,
+    layer: str | None = None,
+    neighbors_key: str | None = None,
+    use_rep: str | None = None,
+    batch_key: str | None = None,
+    n_neighbors: int = 5,
+    allow_non_counts: bool = False,
+) -> pd.DataFrame:
+    """Genes that set each group of cells apart in the latent, by integrated gradients through the encoder.
+
+    Each group has a direction, from the mean latent of the other cells to its own. A gene's share is what its
+    expression, in the cells and in their neighbours, adds to the distance of the group's cells from mean cells in that
+    direction :cite:p:`Sundararajan2017`. It says what the network looks at, not what is regulated: confirm it in the
+    raw counts.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, with raw counts and a graph of the cells. It is not changed.
+    groupby
+        Column of `obs`.
+    imputer
+        What imputes, from :func:`fit` or :meth:`gnnimpute.GNNImputer.load`.
+    layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts
+        As for :func:`fit`.
+
+    Returns
+    -------
+    Table of genes x groups: the share of each gene. ``drivers[group].nlargest(10)`` are the strongest; those below 0
+    pull the group back.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column, layer or graph.
+    ValueError
+        If there is only one group.
+    """
+    if groupby not in adata.obs:
+        msg = f"adata.obs has no {groupby!r}. {suggestion(groupby, adata.obs)}"
+        raise KeyError(msg)
+    chosen = modelled(
+        adata,
+        layer=layer,
+        neighbors_key=neighbors_key,
+        use_rep=use_rep,
+        batch_key=batch_key,
+        n_neighbors=n_neighbors,
+        allow_non_counts=allow_non_counts,
+    )
+    counts, graph = read_by(imputer, adata, chosen)
+    groups = adata.obs[groupby].iloc[chosen.cells].astype(str).to_numpy()
+    if len(set(groups)) < 2:
+        msg = f"adata.obs[{groupby!r}] has one group: nothing sets it apart. Name a column with two or more."
+        raise ValueError(msg)
+    latent = imputer.embed(counts, graph)
+    normalized = Rows(counts, imputer.target_total_).normalized(slice(None))
+    network = copy.deepcopy(imputer.network_).cpu()
+    shares = {}
+    for group in sorted(set(groups)):
+        inside = groups == group
+        away = latent[inside].mean(0) - latent[~inside].mean(0)
+        direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
+        shares[group], _ = integrated_gradients(network, normalized, graph, direction=direction.astype(np.float32))
+    return pd.DataFrame(shares, index=imputer.genes_)
+
+
+def _row(adata: AnnData, names: pd.Index, cell: str) -> int:
+    if cell not in adata.obs_names:
+        msg = f"There is no cell {cell!r}. {suggestion(cell, adata.obs_names)}"
+        raise KeyError(msg)
+    if cell not in names:
+        msg = f"Cell {cell!r} did not pass quality control and is not modelled: nothing is imputed there."
+        raise KeyError(msg)
+    return int(names.get_loc(cell))

@@ -1,0 +1,88 @@
+"""What led to one imputed value, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 8
+"""Cells that the text names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why an imputed value is what it is; ``print`` it, or draw it with :func:`gnnimpute.pl.explain`.
+
+    Expected values are on the scale of the cell's own depth, where its count is, unless they are called normalised.
+    """
+
+    cell: str
+    """Name of the cell."""
+    gene: str
+    """Name of the gene."""
+    count: float
+    """What was counted of the gene in the cell."""
+    total: float
+    """All that was counted in the cell."""
+    mean: float
+    """What the network expects there."""
+    posterior: float
+    """The same, given the cell's own count too."""
+    lower: float
+    """Lower end of the interval."""
+    upper: float
+    """Upper end of the interval."""
+    level: float
+    """Probability that the expression lies in the interval."""
+    redetection: float
+    """Probability that another library of the cell, as deep, shows the gene; of a zero, that it is a dropout."""
+    own_weight: float
+    """Share of the cell's own counts, of all genes, in its latent; the rest is its neighbours'."""
+    own_pull: float
+    """Share of the cell's own count of the gene in the posterior; the rest is the network's mean."""
+    target_total: float
+    """Total that normalised values are scaled to."""
+    neighbors: pd.DataFrame
+    """Other cells, the heaviest first: ``weight`` in the cell's latent, ``count`` of the gene, ``total``, and
+    ``normalized``, the count scaled to the median total."""
+
+    @property
+    def neighbors_mean(self) -> float:
+        """Mean of the neighbours' counts, weighted and scaled to the depth of the cell."""
+        weight = self.neighbors["weight"]
+        if not weight.sum():
+            return 0.0
+        scale = self.total / self.target_total
+        return float((weight * self.neighbors["normalized"]).sum() / weight.sum() * scale)
+
+    def __str__(self) -> str:
+        detected = int((self.neighbors["count"] > 0).sum())
+        lines = [
+            f"{self.gene} in cell {self.cell}",
+            f"  counted       {self.count:g} of the cell's {self.total:,.0f} molecules",
+            f"  expected      {self.mean:.3g} at this depth, by the network ({self._normalized(self.mean):.3g} "
+            f"normalised to {self.target_total:,.0f})",
+            f"  posterior     {self.posterior:.3g}, the cell's own count too; it pulls with {self.own_pull:.0%}",
+            f"  interval      {self.lower:.3g} to {self.upper:.3g} with a probability of {self.level:.0%}",
+            f"  another library of this cell, as deep, would show it with a probability of {self.redetection:.0%}"
+            + (f": the zero is {self._verdict()}" if not self.count else ""),
+            f"What the cell is like comes to {self.own_weight:.0%} from its own counts, the rest from "
+            f"{len(self.neighbors)} other cells:",
+            f"  {detected} of them show {self.gene}; weighted and at the depth of this cell, {self.neighbors_mean:.3g}",
+        ]
+        for name, row in self.neighbors.head(SHOWN).iterrows():
+            lines.append(f"  {row['weight']:6.1%}  {name}: {row['count']:g} of {row['total']:,.0f}")
+        if (others := len(self.neighbors) - SHOWN) > 0:
+            lines.append(f"  {self.neighbors['weight'].iloc[SHOWN:].sum():6.1%}  {others} more")
+        return "\n".join(lines)
+
+    def _normalized(self, value: float) -> float:
+        return value * self.target_total / max(self.total, 1.0)
+
+    def _verdict(self) -> str:
+        if self.redetection >= 0.5:
+            return "more likely a dropout than not"
+        return "unlikely a dropout" if self.redetection < 0.1 else "possibly a dropout"

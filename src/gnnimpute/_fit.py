@@ -1,0 +1,112 @@
+"""Fit an imputer to an AnnData."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnnimpute._blocks import require_in_memory
+from gnnimpute._config import Config
+from gnnimpute._genes import align, shared
+from gnnimpute._imputer import GNNImputer
+from gnnimpute._modelled import modelled
+from gnnimpute._sample import training_part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import scipy.sparse as sp
+    from anndata import AnnData
+
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._modelled import Modelled
+
+
+def fit(
+    adata: AnnData,
+    *,
+    config: Config = Config(),  # noqa: B008 -- frozen
+    layer: str | None = None,
+    neighbors_key: str | None = None,
+    use_rep: str | None = None,
+    batch_key: str | None = None,
+    n_neighbors: int = 5,
+    allow_non_counts: bool = False,
+    rng: np.random.Generator | int | None = 0,
+    device: str | None = None,
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+) -> GNNImputer:
+    """Train an imputer on the cells and genes that passed :func:`gnnimpute.pp.prepare`; `adata` is not changed.
+
+    The result can be saved, and given to :func:`impute` for these cells or others.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, with raw counts and a graph of the cells.
+    config
+        Settings of the network and its training.
+    layer
+        Layer of the raw counts. By default ``layers["counts"]`` if there is one, else `X`.
+    neighbors_key
+        Graph to use: a key of `uns` as :func:`scanpy.pp.neighbors` writes it. By default that of
+        :func:`gnnimpute.pp.prepare`, which is made anew without the molecules that validation holds out.
+    use_rep
+        Embedding in `obsm` to find neighbours in instead, for example ``"X_pca_harmony"`` or ``"X_scVI"``.
+    batch_key
+        Column of `obs`; with `use_rep`, neighbours are sought within each batch.
+    n_neighbors
+        With `use_rep`, number of neighbours of a cell, not counting the cell itself.
+    allow_non_counts
+        Take values that are not whole, such as TPM.
+    rng
+        Seed or generator. The same seed, data and number of threads give the same numbers on a CPU.
+    device
+        Where to compute, as PyTorch names it; by default a GPU if there is one.
+    progress
+        Show a bar; by default, if the output is a terminal.
+    checkpoint
+        File to write after every epoch, and to go on from if it exists.
+
+    Returns
+    -------
+    The fitted imputer.
+
+    Raises
+    ------
+    KeyError
+        If the layer, the graph or the embedding does not exist.
+    ValueError
+        If the matrix does not hold counts, or names of modelled genes stand twice.
+    """
+    chosen = modelled(
+        adata,
+        layer=layer,
+        neighbors_key=neighbors_key,
+        use_rep=use_rep,
+        batch_key=batch_key,
+        n_neighbors=n_neighbors,
+        allow_non_counts=allow_non_counts,
+    )
+    names = adata.var_names[chosen.genes]
+    return fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
+
+
+def fitted(
+    chosen: Modelled, names: Sequence[str], config: Config, *, device: str | None, rng: Any, **options: Any
+) -> GNNImputer:
+    """An imputer of the modelled cells and genes."""
+    rng = np.random.default_rng(rng)
+    counts, graph = training_part(chosen, config.most_cells, rng)
+    return GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
+
+
+def read_by(imputer: GNNImputer, adata: AnnData, chosen: Modelled) -> tuple[sp.csr_matrix, NeighborGraph]:
+    """Counts and graph of the modelled cells, as a fitted imputer takes them: its genes, in its order."""
+    imputer.summary()  # an error if it is not fitted
+    require_in_memory(chosen.counts)
+    genes = shared(adata.var_names, imputer.genes_)
+    return align(chosen.counts[chosen.cells][:, genes], adata.var_names[genes], imputer.genes_), chosen.graph

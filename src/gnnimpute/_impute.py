@@ -1,0 +1,187 @@
+"""Impute an AnnData."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gnnimpute import _keys
+from gnnimpute._blocks import is_lazy
+from gnnimpute._config import Config
+from gnnimpute._fit import fitted
+from gnnimpute._genes import align, positions, shared
+from gnnimpute._layers import check_interval, replace_uncertainty, uncertainty
+from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
+from gnnimpute._modelled import modelled
+from gnnimpute._result import UNITS, Surrounded, check_key, spread, spread_graph, warn_if_useless
+from gnnimpute._values import check_choices, place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    from gnnimpute._config import Estimate, Output
+    from gnnimpute._imputer import GNNImputer
+
+
+def impute(
+    adata: AnnData,
+    *,
+    imputer: GNNImputer | None = None,
+    estimate: Estimate = "mean",
+    output: Output = "normalized",
+    interval: float | None = None,
+    key_added: str = _keys.ADDED,
+    genes: Sequence[str] | None = None,
+    out: Any = None,
+    layer: str | None = None,
+    neighbors_key: str | None = None,
+    use_rep: str | None = None,
+    batch_key: str | None = None,
+    n_neighbors: int = 5,
+    allow_non_counts: bool = False,
+    config: Config | None = None,
+    rng: np.random.Generator | int | None = 0,
+    device: str | None = None,
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+) -> None:
+    """Impute dropouts with a graph attention autoencoder :cite:p:`Xu2021`.
+
+    `X`, `raw`, names, order and shape are never touched. Cells and genes that were not modelled keep their observed
+    values, on the same scale, and stay marked by ``obs["gnnimpute_pass"]`` and ``var["gnnimpute_pass"]``.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, with raw counts and a graph of the cells.
+    imputer
+        A fitted imputer to use, whose genes are matched by name; by default :func:`fit` makes one.
+    estimate
+        ``mean``: expected expression. ``detected``: expected value given that the gene was detected, the value behind a
+        dropout. ``posterior``: expected expression given the cell's own count too.
+    output
+        ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth. ``log1p``:
+        log(1 + normalized).
+    interval
+        Add the interval that the expression lies in with this probability, such as 0.9, given the cell's own count too,
+        and the probability that another library shows the gene: of a zero, that it is a dropout.
+    key_added
+        Key of what is added.
+    genes
+        Impute only these genes, into ``obsm[f"{key_added}_genes"]``.
+    out
+        Array of shape (n_obs, n_vars), or (n_obs, n_genes) with `genes`, to write to instead, for example a zarr array.
+    config
+        Settings, as for :func:`fit`; by default `Config()`, and :meth:`Config.detected` for that estimate.
+    layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts, rng, device, progress, checkpoint
+        As for :func:`fit`.
+
+    Raises
+    ------
+    KeyError
+        If the layer, the graph, the embedding or a gene does not exist.
+    ValueError
+        If the matrix does not hold counts, names of modelled genes stand twice, `imputer` has none of the genes, or
+        `key_added` would replace what is not a result of this function.
+
+    Returns
+    -------
+    `None`. Sets the following fields:
+
+    `adata.layers[key_added]` : :class:`numpy.ndarray` (`float32`, n_obs x n_vars)
+        Imputed values; neither with `genes` nor with `out`. Of counts that are a Dask array, a Dask array too: what is
+        sliced is decoded when it is computed, and nothing is held.
+    `adata.layers[f"{key_added}_lower"]`, ``_upper``, ``_redetection`` : :class:`numpy.ndarray` (the same)
+        Ends of the intervals, on the scale of `output`, and probabilities, with `interval`; NaN for cells and genes
+        that are not modelled.
+    `adata.obsm[f"{key_added}_genes"]` : :class:`pandas.DataFrame` (`float32`, n_obs x n_genes)
+        Imputed values of `genes`, if given; not with `out`.
+    `adata.obsm[key_added]` : :class:`numpy.ndarray` (`float32`, n_obs x n_latent)
+        Latent representation; NaN for cells that are not modelled.
+    `adata.obsp[f"{key_added}_attention"]` : :class:`scipy.sparse.csr_matrix` (`float32`, n_obs x n_obs)
+        Weight that each cell's counts have in each other's latent; rows of modelled cells sum to 1. Not for counts that
+        are a Dask array.
+    `adata.uns[key_added]` : :class:`dict`
+        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``, and
+        what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
+    """
+    check_key(adata, key_added)
+    warn_if_useless(adata)
+    columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
+    if out is not None:
+        place(out, adata.n_obs, len(columns))  # refused before any work
+    chosen = modelled(
+        adata,
+        layer=layer,
+        neighbors_key=neighbors_key,
+        use_rep=use_rep,
+        batch_key=batch_key,
+        n_neighbors=n_neighbors,
+        allow_non_counts=allow_non_counts,
+    )
+    if is_lazy(chosen.counts):
+        check_no_interval(interval)
+    training: dict[str, Any] = {}
+    if imputer is None:
+        config = config or Config.of(estimate)
+        can_be_posterior = config.hide == "molecules"
+        check_choices(estimate, output, can_be_posterior=can_be_posterior)
+        check_interval(interval, is_layer=out is None and genes is None, can_be_posterior=can_be_posterior)
+        names = adata.var_names[chosen.genes]
+        imputer = fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
+        seed = int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
+        training = {"seed": seed, "blind_validation": chosen.blind is not None}
+        about = imputer.summary()
+    else:
+        about = imputer.summary()  # an error if it is not fitted
+        check_interval(
+            interval, is_layer=out is None and genes is None, can_be_posterior=imputer.dispersion_ is not None
+        )
+        chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_))
+    layers = {}
+    if is_lazy(chosen.counts):
+        lazy = on_demand(imputer, chosen, adata.var_names.to_numpy(str), estimate=estimate, output=output)
+        lazily = out is None and genes is None
+        values = as_dask(lazy) if lazily else lazy.fill(place(out, adata.n_obs, len(columns)), columns)
+        latent, attention = lazy.cells.latent[:, : imputer.config.n_latent], None
+    else:
+        values = place(out, adata.n_obs, len(columns))
+        names = adata.var_names[chosen.genes]
+        source = (align(chosen.counts[chosen.cells][:, chosen.genes], names, imputer.genes_), chosen.graph)
+        imputer.transform(
+            *source,
+            genes=adata.var_names[columns[np.isin(columns, chosen.genes)]],
+            estimate=estimate,
+            output=output,
+            out=Surrounded(values, chosen, columns, output=output, target_total=imputer.target_total_),
+        )
+        if interval is not None:
+            layers = uncertainty(adata, imputer, chosen, source=source, level=interval, output=output, key=key_added)
+        latent = spread(imputer.embed(*source), chosen.cells, adata.n_obs)
+        attention = spread_graph(imputer.attention(*source), chosen.cells, adata.n_obs)
+
+    # From here on nothing can go wrong: an error leaves `adata` as it was.
+    if out is None and genes is not None:
+        adata.obsm[f"{key_added}_genes"] = pd.DataFrame(values, index=adata.obs_names, columns=list(genes))
+    elif out is None:
+        adata.layers[key_added] = values
+    replace_uncertainty(adata, key_added, layers)
+    adata.obsm[key_added] = latent
+    if attention is not None:
+        adata.obsp[_keys.attention(key_added)] = attention
+    adata.uns[key_added] = {
+        **about,
+        "estimate": estimate,
+        "output": output,
+        "unit": UNITS[output].format(imputer.target_total_),
+        **chosen.source,
+        "interval": interval or 0.0,
+        "n_cells": len(chosen.cells),
+        "n_genes": len(chosen.genes),
+        **training,
+    }

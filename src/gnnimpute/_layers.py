@@ -1,0 +1,67 @@
+"""Layers that say how sure the imputed values are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnnimpute import _keys
+from gnnimpute._interval import check_level
+from gnnimpute._values import check_choices, new_array
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Output
+    from gnnimpute._imputer import GNNImputer
+    from gnnimpute._modelled import Modelled
+
+    Layers = dict[str, NDArray[np.float32]]
+
+
+def check_interval(level: float | None, *, is_layer: bool, can_be_posterior: bool) -> None:
+    """Raise ValueError, before anything is trained, for an interval that cannot be given."""
+    if level is None:
+        return
+    check_level(level)
+    check_choices("posterior", "counts", can_be_posterior=can_be_posterior)
+    if not is_layer:
+        msg = "interval= adds layers: leave out genes= and out=, or call `interval` of the imputer of gi.tl.fit."
+        raise ValueError(msg)
+
+
+def uncertainty(
+    adata: AnnData, imputer: GNNImputer, chosen: Modelled, *, source: Any, level: float, output: Output, key: str
+) -> Layers:
+    """Interval and probability of redetection of every value, as layers; NaN where nothing is modelled."""
+    parts = [_Among(adata.shape, chosen) for _ in range(3)]
+    names = adata.var_names[chosen.genes]
+    imputer.interval(*source, level=level, genes=names, output=output, out=parts[:2])
+    imputer.redetection(*source, genes=names, out=parts[2])
+    return {name: part.values for name, part in zip(_names(key), parts, strict=True)}
+
+
+def replace_uncertainty(adata: AnnData, key: str, layers: Layers) -> None:
+    """Add the layers; those of an earlier result go in any case, since they do not belong to this one."""
+    for name in _names(key):
+        adata.layers.pop(name, None)
+    adata.layers.update(layers)
+
+
+def _names(key: str) -> tuple[str, str, str]:
+    return _keys.lower(key), _keys.upper(key), _keys.redetection(key)
+
+
+class _Among:
+    """What is written to: a layer of all cells and genes, NaN where nothing is modelled."""
+
+    def __init__(self, shape: tuple[int, int], chosen: Modelled) -> None:
+        self.values = new_array(*shape)
+        self.values[:] = np.nan
+        self._cells, self._genes = chosen.cells, chosen.genes
+        self.shape = (len(chosen.cells), len(chosen.genes))
+
+    def __setitem__(self, part: slice, values: NDArray[np.float32]) -> None:
+        self.values[np.ix_(self._cells[part], self._genes)] = values

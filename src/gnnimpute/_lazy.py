@@ -1,0 +1,87 @@
+"""Open a store that is larger than memory: its matrices become Dask arrays, the rest is read."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from gnnimpute._blocks import BLOCK, require_dask
+from gnnimpute._readers import reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+_log = logging.getLogger(__name__)
+
+_MATRICES = {"csr_matrix", "array"}
+"""Encodings that can be read by cells."""
+
+
+def read_lazy(path: Path) -> AnnData:
+    """AnnData of a ``.zarr`` or ``.h5ad`` whose `X` and layers are Dask arrays of a few thousand cells a block.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    ValueError
+        If a matrix is stored by genes (CSC), of which cells cannot be read without reading all.
+    """
+    require_dask(f"Reading {path} a few cells at a time")
+    import anndata
+
+    kind = "zarr" if path.is_dir() else "h5ad"
+    with reading(path, kind):
+        root = _opened(path)
+        parts = {name: root[name] for name in root if name not in {"X", "layers", "raw"}}
+        read = {name: anndata.io.read_elem(part) for name, part in parts.items()}
+        matrices = _matrices(root)
+    if "raw" in root and hasattr(root["raw"], "keys"):  # else it is stored as nothing
+        _log.warning("%s: .raw is left out; what is read a few cells at a time is X and the layers.", path)
+    return anndata.AnnData(
+        X=_lazy(matrices.pop("X"), path, "X") if "X" in matrices else None,
+        layers={name: _lazy(layer, path, f"layers[{name!r}]") for name, layer in matrices.items()},
+        **{name: read[name] for name in ("obs", "var", "uns", "obsm", "varm", "obsp", "varp") if name in read},
+    )
+
+
+def n_nonzeros(path: Path) -> int:
+    """Stored values of the largest matrix of a store, without reading them."""
+    found = _matrices(_opened(path)).values()
+    return max((part["data"].shape[0] if hasattr(part, "keys") else part.size for part in found), default=0)
+
+
+def _matrices(root: Any) -> dict[str, Any]:
+    """What is stored as X and layers."""
+    layers = root.get("layers", {})
+    found = ({"X": root["X"]} if "X" in root else {}) | {name: layers[name] for name in layers}
+    # One without its kind has not been written to its end.
+    return {name: matrix for name, matrix in found.items() if "encoding-type" in matrix.attrs}
+
+
+def _opened(path: Path) -> Any:
+    if path.is_dir():
+        import zarr
+
+        return zarr.open_group(path, mode="r")
+    import h5py
+
+    return h5py.File(path, "r")
+
+
+def _lazy(element: Any, path: Path, name: str) -> Any:
+    import anndata
+
+    if (encoding := element.attrs["encoding-type"]) not in _MATRICES:
+        msg = (
+            f"{path}: {name} is stored as {encoding}, of which no cells can be read without reading all. "
+            "Write it by cells (CSR): adata.X = adata.X.tocsr(); adata.write_zarr(...)."
+        )
+        raise ValueError(msg)
+    return anndata.experimental.read_elem_lazy(element, chunks=(min(BLOCK, _n_rows(element)), -1))
+
+
+def _n_rows(element: Any) -> int:
+    return int(element.attrs["shape"][0] if "shape" in element.attrs else element.shape[0])

@@ -1,0 +1,103 @@
+"""Closed-form weights of the linear part: what was hidden, predicted from components of what was kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gnnimpute._counts import totals
+from gnnimpute._line import Cells, Line, combined, loadings_of, logged
+from gnnimpute._linear_nonzeros import nonzero_line
+from gnnimpute._masking import hide_molecules
+from gnnimpute._ridge import ridge
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._linear import Linear
+
+    Floats = NDArray[np.floating[Any]]
+
+FIT_ON = 8192
+"""Most cells that the regression is fitted on."""
+N_FOLDS = 3
+"""Folds of the cells that choose between penalties."""
+
+
+@torch.no_grad()
+def fit_linear(
+    linear: Linear,
+    counts: sp.csr_matrix,
+    graph: NeighborGraph,
+    *,
+    beyond_one: bool,
+    labels: sp.csr_matrix | None = None,
+    rng: np.random.Generator,
+) -> None:
+    """Set the weights of `linear`.
+
+    Parameters
+    ----------
+    linear
+        The module to set.
+    counts
+        Counts of shape (n_cells, n_genes).
+    graph
+        Their neighbours.
+    beyond_one
+        Predict what is beyond one molecule in non-zeros, instead of each gene's share of the cell.
+    labels
+        Further non-zeros to predict, of the same shape.
+    rng
+        Source of randomness.
+    """
+    molecules = totals(counts)
+    chosen = np.sort(rng.permutation(graph.n_cells)[:FIT_ON])
+    needed, neighbors = np.unique(graph.indices[chosen], return_inverse=True)
+    target_total = float(np.median(molecules[molecules > 0]))
+    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total)
+    n_components = linear.own.shape[1]
+    if beyond_one:
+        intercept, line = nonzero_line(cells, labels if labels is None else labels[chosen], rng=rng, n_folds=N_FOLDS)
+        lines = [line]
+    else:
+        intercept, lines = _molecule_lines(cells, n_components, rng)
+    for name, value in combined(cells, lines, intercept, n_components=n_components)._asdict().items():
+        # Few cells have fewer components than there is room for.
+        getattr(linear, name)[tuple(slice(n) for n in value.shape)] = torch.from_numpy(value.astype(np.float32))
+
+
+def _molecule_lines(cells: Cells, n_components: int, rng: np.random.Generator) -> tuple[Floats, list[Line]]:
+    """Mean share of each gene, and two regressions: half of the molecules predict the other half, and in turn.
+
+    Components that were found in the molecules that they are to predict would promise too much.
+    """
+    halves = hide_molecules(cells.counts, 0.5, rng)
+    lines = []
+    for kept, hidden in (halves, halves[::-1]):
+        rows = logged(kept, cells.target_total)
+        loadings = loadings_of(rows, n_components, rng)
+        features = cells.features(rows, loadings, np.zeros(kept.shape[0]))
+        lines.append(_shares(features, hidden[cells.own], loadings))
+    share = np.asarray(cells.counts[cells.own].sum(0), dtype=np.float64).ravel() + 1e-3
+    return share / share.sum(), lines
+
+
+def _shares(features: Floats, hidden: sp.csr_matrix, loadings: Floats) -> Line:
+    """Regression of the share of each gene in a cell, cells weighted with their molecules."""
+    exposure = totals(hidden)
+    mean = np.asarray(hidden.sum(0)).ravel() / max(exposure.sum(), 1)
+    center = exposure @ features / max(exposure.sum(), 1)
+    x = features - center
+    moments, products = [], []
+    for fold in (np.arange(len(x)) % N_FOLDS == f for f in range(N_FOLDS)):
+        weighted = exposure[fold, None] * x[fold]
+        moments.append(x[fold].T @ weighted)
+        products.append((hidden[fold].T @ x[fold]).T - np.outer(weighted.sum(0), mean))
+    return Line(loadings, center, ridge(np.stack(moments), np.stack(products)))

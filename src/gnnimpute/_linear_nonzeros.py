@@ -1,0 +1,122 @@
+"""The linear prediction of a value that is known not to be zero: each gene has its own cells to learn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from gnnimpute._counts import totals
+from gnnimpute._line import Cells, Line, loadings_of, logged
+from gnnimpute._masking import with_data
+from gnnimpute._ridge import ridge
+from gnnimpute._rows import log_depth, units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+N_COMPONENTS = 12
+"""Components: a regression for each gene, on its own cells, cannot bear many more."""
+N_PARTS = 5
+"""Parts of the non-zeros, each predicted from the others."""
+
+
+class _Entries(NamedTuple):
+    """Some non-zeros and what they are predicted from."""
+
+    cell: NDArray[np.int64]
+    gene: NDArray[np.int64]
+    value: Floats
+    """What is beyond one molecule, scaled to the common total."""
+    features: Floats
+    """(n_cells, n_features)"""
+
+
+def nonzero_line(
+    cells: Cells, labels: sp.csr_matrix | None, *, rng: np.random.Generator, n_folds: int
+) -> tuple[Floats, Line]:
+    """Mean of each gene where the features are at their centre, and the regression.
+
+    Parameters
+    ----------
+    cells
+        Cells to fit on.
+    labels
+        Further non-zeros of the same cells, of shape (n_cells, n_genes), that are not in their counts.
+    rng
+        Source of randomness.
+    n_folds
+        Folds of the cells that choose between penalties.
+    """
+    loadings = loadings_of(logged(cells.counts, cells.target_total), N_COMPONENTS, rng)
+    entries = list(_entries(cells, labels, loadings, rng))
+    features = np.concatenate([part.features for part in entries])
+    center, deviation = features.mean(0), features.std(0)
+    # Penalties are in units of the first component: depth is to cost no more than that.
+    unit = np.ones(len(center))
+    unit[-1] = deviation.max() / deviation[-1] if deviation[-1] > 1e-9 else 0
+    # Noise is Poisson's: a molecule of a shallow cell is worth more, and says less.
+    weight = np.maximum(totals(cells.counts), 1e-6)[cells.own] / cells.target_total
+    folds = [[_moments(part, (part.features - center) * unit, weight, (f, n_folds), cells.counts.shape[1])
+              for part in entries] for f in range(n_folds)]  # fmt: skip
+    moments = np.stack([np.sum([moment for moment, _ in fold], axis=0) for fold in folds])
+    products = np.stack([np.sum([product for _, product in fold], axis=0) for fold in folds])
+    mean_x, mean_y = _center(moments, products)
+    coefficients = ridge(moments[:, :, 1:, 1:], products[:, :, 1:].transpose(0, 2, 1))
+    intercept: Floats = np.maximum(mean_y - (mean_x.T * coefficients).sum(0), 1e-6)
+    return intercept, Line(loadings, center, coefficients * unit[:, None])
+
+
+def _entries(
+    cells: Cells, labels: sp.csr_matrix | None, loadings: Floats, rng: np.random.Generator
+) -> Iterator[_Entries]:
+    scale = cells.target_total / np.maximum(totals(cells.counts), 1e-6)
+    least = units(cells.counts)
+
+    def entries(hidden: sp.csr_matrix, features: Floats) -> _Entries:
+        cell = np.repeat(np.arange(len(cells.own)), np.diff(hidden.indptr))
+        row = cells.own[cell]
+        return _Entries(cell, hidden.indices, (hidden.data - least[row]) * scale[row], features)
+
+    part = rng.integers(N_PARTS, size=cells.counts.nnz)
+    kept_share = 1 - 1 / N_PARTS
+    for p in range(N_PARTS):
+        kept, hidden = (with_data(cells.counts, cells.counts.data * chosen) for chosen in (part != p, part == p))
+        rows = logged(kept, cells.target_total * kept_share)  # as large as if nothing were hidden
+        features = cells.features(rows, loadings, log_depth(kept) - np.log(kept_share))
+        yield entries(hidden[cells.own], features)
+    if labels is not None and labels.nnz:
+        rows = logged(cells.counts, cells.target_total)
+        yield entries(labels, cells.features(rows, loadings, log_depth(cells.counts)))
+
+
+def _moments(part: _Entries, x: Floats, weight: Floats, fold: tuple[int, int], n_genes: int) -> tuple[Floats, Floats]:
+    """For each gene, products of (1, features) with each other, (n_genes, f + 1, f + 1), and with the values."""
+    here = part.cell % fold[1] == fold[0]
+    cell, gene = part.cell[here], part.gene[here]
+    x = np.concatenate([np.ones((len(x), 1)), x], 1)
+    upper = np.triu_indices(x.shape[1])
+    by_gene = sp.csr_matrix((weight[cell], (gene, cell)), (n_genes, len(x)))
+    moment = np.empty((n_genes, x.shape[1], x.shape[1]))
+    moment[:, upper[0], upper[1]] = by_gene @ (x[:, upper[0]] * x[:, upper[1]])
+    moment[:, upper[1], upper[0]] = moment[:, upper[0], upper[1]]
+    return moment, sp.csr_matrix((weight[cell] * part.value[here], (gene, cell)), (n_genes, len(x))) @ x
+
+
+def _center(moments: Floats, products: Floats) -> tuple[Floats, Floats]:
+    """Take each gene's mean features and value out of its moments, in place; the two means."""
+    n_values = np.maximum(moments[:, :, 0, 0].sum(0), 1e-9)
+    mean_x, mean_y = moments[:, :, 0, 1:].sum(0) / n_values[:, None], products[:, :, 0].sum(0) / n_values
+    for moment, product in zip(moments, products, strict=True):
+        total, sums = moment[:, 0, 0], moment[:, 0, 1:]
+        product[:, 1:] -= mean_y[:, None] * sums + mean_x * (product[:, 0] - mean_y * total)[:, None]
+        cross = sums[:, :, None] * mean_x[:, None]
+        moment[:, 1:, 1:] += total[:, None, None] * mean_x[:, :, None] * mean_x[:, None]
+        moment[:, 1:, 1:] -= cross + cross.transpose(0, 2, 1)
+    return mean_x, mean_y

@@ -1,0 +1,196 @@
+"""Values that are decoded where they are asked for: some forty numbers of a cell stand for all its genes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gnnimpute._cells import Cells, chosen_cells, log_normalizers
+from gnnimpute._counts import totals
+from gnnimpute._genes import positions
+from gnnimpute._infer import check_cells, chunks
+from gnnimpute._rows import units
+from gnnimpute._values import DECODE, Decoder, check_choices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import scipy.sparse as sp
+    from numpy.typing import ArrayLike, NDArray
+
+    from gnnimpute._config import Estimate, Output
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._imputer import GNNImputer
+
+_ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Values:
+    """How the values of cells are made, the same for all cells."""
+
+    decoder: Decoder
+    columns: NDArray[np.int64]
+    """(n_vars,) number that the model has given to each gene; -1 for genes that are not modelled."""
+    estimate: Estimate
+    output: Output
+
+    def of(self, cells: Cells, observed: sp.csr_matrix | None = None, genes: Any = _ALL) -> NDArray[np.float32]:
+        """Values of shape (n_cells, n_genes): imputed where modelled, else observed, on the same scale.
+
+        Parameters
+        ----------
+        cells
+            The cells.
+        observed
+            Their counts, of shape (n_cells, n_vars); for the posterior of all that is asked for, else of what is not
+            modelled. Without any, what is not modelled is NaN.
+        genes
+            Positions of the genes; by default all.
+        """
+        columns = self.columns[genes]
+        there, rows = np.flatnonzero(columns >= 0), np.flatnonzero(np.isfinite(cells.log_normalizer))
+        counts = None if observed is None else observed[:, genes]
+        if len(there) < len(columns) or len(rows) < len(cells.latent):
+            values = self._observed(cells, counts, len(columns))
+        else:
+            values = np.empty((len(rows), len(columns)), dtype=np.float32)
+        size = DECODE * max(1, len(self.columns) // (8 * max(1, len(there))))  # of few genes, more cells at a time
+        for c in chunks(len(rows), size):
+            here = cells.part(rows[c])
+            own = counts[rows[c]][:, there].toarray() if self.estimate == "posterior" and counts is not None else None
+            values[np.ix_(rows[c], there)] = self._imputed(here, columns[there], own)
+        return values
+
+    def _imputed(
+        self, cells: Cells, columns: NDArray[np.int64], own: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        latent = torch.from_numpy(cells.latent).to(self.decoder.network.mean.device)
+        if 2 * len(columns) < len(self.decoder.network.mean):
+            normalizer = torch.from_numpy(cells.log_normalizer).to(latent.device)
+            decoded = self.decoder.decoded(latent, columns, normalizer)
+        else:
+            decoded = self.decoder.decoded(latent)[:, columns]
+        return self.decoder.scaled(
+            decoded, cells.total, cells.unit, columns=columns, own=own, estimate=self.estimate, output=self.output
+        )
+
+    def _observed(self, cells: Cells, counts: sp.csr_matrix | None, n_columns: int) -> NDArray[np.float32]:
+        if counts is None:
+            return np.full((len(cells.latent), n_columns), np.nan, dtype=np.float32)
+        depth = np.maximum(cells.total, 1) / float(self.decoder.network.target_total)
+        scale = (np.ones_like(depth) if self.output == "counts" else 1 / depth).astype(np.float32)
+        values: NDArray[np.float32] = counts.toarray() * scale[:, None]
+        return np.log1p(values) if self.output == "log1p" else values
+
+
+def numbers(genes: NDArray[np.str_], names: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Number that a model of `genes` has given to each of the `names`; -1 for others."""
+    number = {str(gene): i for i, gene in enumerate(genes)}
+    return np.array([number.get(str(name), -1) for name in names], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """Cells x genes that are computed when they are sliced: what Dask makes a lazy array of."""
+
+    values: Values
+    cells: Cells
+    observed: Any
+    """Counts, of shape (n_cells, n_vars), in memory or a Dask array; see :meth:`Values.of`."""
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of cells and of genes."""
+        return len(self.cells.latent), len(self.values.columns)
+
+    def fill(self, out: Any, genes: NDArray[np.int64]) -> Any:
+        """Some genes of all cells, a few cells at a time, into an array."""
+        for c in chunks(self.shape[0]):
+            out[c] = self[c, genes]
+        return out
+
+    def __getitem__(self, key: tuple[Any, Any]) -> NDArray[np.float32]:
+        rows, genes = (np.atleast_1d(k) if not isinstance(k, slice) else k for k in key)
+        observed = self.observed[rows]
+        if hasattr(observed, "compute"):
+            observed = observed.compute()
+        return self.values.of(self.cells.part(rows), observed, genes)
+
+
+def keep(
+    self: GNNImputer, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
+) -> GNNImputer:
+    """Keep what stands for the values of cells, some forty numbers each, so that :meth:`values` can decode them.
+
+    It is saved with the model, in place of what was kept before.
+
+    Parameters
+    ----------
+    counts
+        Molecule counts, of shape (n_cells, n_columns): the fitted cells or others.
+    graph
+        Neighbours among the same cells.
+    names
+        Gene name of each column; needed if the columns are not the fitted genes in the same order.
+
+    Returns
+    -------
+    The imputer itself.
+    """
+    matrix = self._aligned(counts, names)
+    check_cells(graph, matrix)
+    latent = self.network_.with_normalizer(self._latent(matrix, graph))
+    self.cells_ = Cells(latent.cpu().numpy(), log_normalizers(self.network_, latent), totals(matrix), units(matrix))
+    return self
+
+
+def values(
+    self: GNNImputer,
+    *,
+    cells: ArrayLike | None = None,
+    genes: Sequence[str] | None = None,
+    estimate: Estimate = "mean",
+    output: Output = "normalized",
+) -> NDArray[np.float32]:
+    """Values of some cells and genes, decoded from what is kept of the cells: neither counts nor graph are needed.
+
+    :meth:`keep` keeps cells, :func:`gnnimpute.tl.impute` too if the counts are a Dask array; they are saved with the
+    model. A few genes of a million cells take seconds.
+
+    Parameters
+    ----------
+    cells
+        Positions, or a mask, of the cells; by default all.
+    genes
+        Names of the genes; by default all fitted genes, in their order.
+    estimate
+        ``mean`` or ``detected``, as for :meth:`transform`; ``posterior`` needs the counts of the cells.
+    output
+        As for :meth:`transform`.
+
+    Returns
+    -------
+    `float32` array of shape (n_cells, n_genes), NaN for cells that are not modelled.
+
+    Raises
+    ------
+    ValueError
+        If no cells are kept, or `estimate` needs their counts.
+    """
+    check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
+    if self.cells_ is None:
+        msg = "This imputer keeps no cells: call `keep(counts, graph)` first, or `transform(counts, graph)`."
+        raise ValueError(msg)
+    if estimate == "posterior":
+        msg = "estimate='posterior' needs the counts of the cells: use `transform(counts, graph)`."
+        raise ValueError(msg)
+    made = Values(self._decoder, np.arange(len(self.genes_)), estimate, output)
+    return made.of(
+        self.cells_.part(chosen_cells(cells)), None, _ALL if genes is None else positions(self.genes_, genes)
+    )

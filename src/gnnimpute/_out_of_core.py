@@ -1,0 +1,177 @@
+"""Impute a store that is larger than memory into another one; a run that was cut short is gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnnimpute import _writers, io, pp, tl
+from gnnimpute._atomic import replacing
+from gnnimpute._blocks import BLOCK
+from gnnimpute._imputer import GNNImputer
+from gnnimpute._stored_layer import Stored, write_layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    from gnnimpute._config import Config, Estimate, Output
+
+log = logging.getLogger(__name__)
+
+MODEL, CHECKPOINT, STORE, RUN = "model.safetensors", "checkpoint", "store.zarr", "run.json"
+
+
+def impute_store(
+    source: Path,
+    out: Path,
+    *,
+    config: Config,
+    estimate: Estimate,
+    output: Output,
+    key: str,
+    stored: Stored,
+    prepare: dict[str, Any],
+    fit: dict[str, Any],
+    model: Path | None = None,
+    save_model: Path | None = None,
+    overwrite: bool = False,
+) -> AnnData:
+    """Prepare, train and impute `source` a few thousand cells at a time, and write the whole object to `out`.
+
+    What is done is kept in a hidden folder beside `out`, which becomes `out` at the end: the same call goes on where an
+    earlier one was interrupted or killed, and gives what that one would have given.
+
+    Parameters
+    ----------
+    source
+        A ``.zarr`` or ``.h5ad``, by cells.
+    out
+        A ``.zarr``.
+    config
+        Settings of the network and its training.
+    estimate, output, key
+        As for :func:`gnnimpute.tl.impute`.
+    stored
+        How the layer is stored.
+    prepare
+        Options of :func:`gnnimpute.pp.prepare`; empty if `source` has been prepared.
+    fit
+        Options of :func:`gnnimpute.tl.fit`.
+    model
+        A saved model to use instead of training one.
+    save_model
+        File to save the model to, with what it keeps of the cells.
+    overwrite
+        Replace `out`.
+
+    Returns
+    -------
+    What `out` holds, its matrices as Dask arrays.
+
+    Raises
+    ------
+    FileExistsError
+        If an unfinished run of other options is in the way.
+    OSError
+        If the disk has not enough space for the result.
+    """
+    io.check_writable(out, overwrite=overwrite)
+    final = _writers.target(out)
+    work = final.with_name(f".{final.name}.unfinished")
+    adata = io.read(source, lazy=True)
+    _begin(work, source, adata, {
+        "config": config.to_dict(), "estimate": estimate, "output": output, "key": key, "model": str(model),
+        "stored": stored._asdict(), "prepare": prepare, "fit": {k: fit[k] for k in fit if k not in _HARMLESS},
+    })  # fmt: skip
+    announce(adata, out, config=config, stored=stored)
+    try:
+        if not (work / MODEL).exists():
+            _learn(adata, work, config=config, model=model, prepare=prepare, fit=fit,
+                   impute={"estimate": estimate, "output": output, "key_added": key})  # fmt: skip
+        adata = io.read(work / STORE, lazy=True)
+        fitted = GNNImputer.load(work / MODEL, device=fit.get("device"))
+        write_layer(adata, work / STORE, fitted, key=key, stored=stored)
+    except KeyboardInterrupt:
+        log.warning("What is done is kept in %s: the same command goes on from there.", work)
+        raise
+    if save_model is not None:
+        shutil.copyfile(work / MODEL, save_model)
+    _finish(work, final)
+    return io.read(out, lazy=True)
+
+
+_HARMLESS = {"progress", "device", "checkpoint"}
+"""Options that change no result."""
+
+
+def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored) -> None:
+    """Say how much disk and memory the run will take, before it does; refuse what the disk cannot hold."""
+    n_obs, n_vars = adata.shape
+    disk = n_obs * n_vars * np.dtype(stored.dtype).itemsize
+    block = 4.0 * BLOCK * n_vars
+    hidden = 8.0 * n_obs * config.n_hidden * config.n_heads
+    training = 2e9 * min(n_obs, config.most_cells) / 32_768
+    log.info(
+        "%d cells x %d genes: the layer of %s takes up to %s on disk, before compression, the run about %s of memory.",
+        *(n_obs, n_vars, out, _writers.size(disk), _writers.size(1e9 + max(training, hidden, 12 * block))),
+    )
+    if stored.sparse_below is None:
+        _writers.check_space(out, disk / 4)
+
+
+def _begin(work: Path, source: Path, adata: AnnData, options: dict[str, Any]) -> None:
+    """Make the folder, or see that it is of the same run."""
+    run = json.loads(json.dumps({"source": str(source.resolve()), "shape": adata.shape, **options}, default=str))
+    if not (work / RUN).exists():
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        with replacing(work / RUN) as beside:
+            beside.write_text(json.dumps(run))
+        return
+    earlier = json.loads((work / RUN).read_text())
+    if different := [name for name in run if earlier.get(name) != run[name]]:
+        msg = (
+            f"{work} holds an unfinished run with other options ({', '.join(different)}). Repeat the command of that "
+            "run to finish it, or remove the folder."
+        )
+        raise FileExistsError(msg)
+    log.info("Going on with the unfinished run in %s.", work)
+
+
+def _learn(
+    adata: AnnData,
+    work: Path,
+    *,
+    config: Config,
+    model: Path | None,
+    prepare: dict[str, Any],
+    fit: dict[str, Any],
+    impute: dict[str, Any],
+) -> None:
+    """All but the layer: written to the store, and the model, which is there if all of this is done."""
+    if prepare:
+        pp.prepare(adata, **prepare)
+    if model is None:
+        imputer = tl.fit(adata, config=config, **{**fit, "checkpoint": work / CHECKPOINT})
+    else:
+        imputer = GNNImputer.load(model, device=fit.get("device"))
+    graph = {name: fit[name] for name in fit if name not in {"rng", "checkpoint", "progress", "device"}}
+    tl.impute(adata, imputer=imputer, **impute, **graph)
+    del adata.layers[impute["key_added"]]
+    shutil.rmtree(work / STORE, ignore_errors=True)
+    _writers.write_zarr(adata, work / STORE)
+    imputer.save(work / MODEL)
+
+
+def _finish(work: Path, final: Path) -> None:
+    old = work / "old"
+    if final.exists():
+        final.rename(old)
+    (work / STORE).rename(final)
+    shutil.rmtree(work, ignore_errors=True)

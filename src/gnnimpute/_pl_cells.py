@@ -1,0 +1,189 @@
+"""Plots of cells and genes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnnimpute import _keys
+from gnnimpute._canvas import GREY, about_of, axes, coordinates, group_color, group_marker, groups_of, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def gene_pair(
+    adata: AnnData,
+    gene_x: str,
+    gene_y: str,
+    *,
+    key: str = _keys.ADDED,
+    layer: str | None = None,
+    color: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Two genes against each other, observed and imputed, each dot a cell, both on the scale of the imputation.
+
+    What two imputed genes have in common is in part what the imputation gave both: look at it, do not test it.
+
+    Parameters
+    ----------
+    adata
+        Imputed by :func:`gnnimpute.tl.impute`.
+    gene_x, gene_y
+        Names of the genes.
+    key
+        The `key_added` of the imputation.
+    layer
+        Layer of the raw counts; by default the one that was imputed.
+    color
+        Column of `obs` whose groups the imputed dots are coloured by.
+    ax
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    What was drawn on.
+
+    Raises
+    ------
+    KeyError
+        If there is no such imputation, gene or column.
+    """
+    about = about_of(adata, key)
+    imputed = values_of(adata, [gene_x, gene_y], key=key, layer=None)
+    raw = values_of(adata, [gene_x, gene_y], key=key, layer=layer or str(about.get("layer", _keys.COUNTS)))
+    groups, names = (np.full(adata.n_obs, "imputed"), ["imputed"]) if color is None else groups_of(adata, color)
+    ax = axes(ax)
+    ax.scatter(raw[:, 0], raw[:, 1], s=9, color=GREY, alpha=0.4, linewidths=0, label="observed", rasterized=True)
+    for number, group in enumerate(names):
+        name = group if color is None else f"imputed, {group}"
+        x, y = imputed[groups == group].T
+        how: dict[str, Any] = {"color": group_color(number), "marker": group_marker(number), "label": name}
+        ax.scatter(x, y, s=9, alpha=0.7, linewidths=0, rasterized=True, **how)
+    ax.set(xlabel=gene_x, ylabel=gene_y)
+    ax.set_title(f"estimate: {about['estimate']}\n{about['unit']}", fontsize="small")
+    ax.legend(frameon=False, markerscale=2, fontsize="small")
+    return ax
+
+
+def embedding(
+    adata: AnnData,
+    color: str,
+    *,
+    key: str = _keys.ADDED,
+    basis: str | None = None,
+    layer: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Cells in two dimensions, coloured by a gene or by a column of `obs`.
+
+    Parameters
+    ----------
+    adata
+        Imputed by :func:`gnnimpute.tl.impute`.
+    color
+        Name of a gene, whose imputed value is shown, or a column of `obs`.
+    key
+        The `key_added` of the imputation.
+    basis
+        Embedding in `obsm`. By default ``"X_umap"`` or ``"X_tsne"`` if there is one, else two principal components of
+        the latent.
+    layer
+        Layer of raw counts to show instead of imputed values, on the scale of these.
+    ax
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    What was drawn on.
+
+    Raises
+    ------
+    KeyError
+        If there is no such imputation, embedding, gene or column.
+    """
+    about = about_of(adata, key)
+    points, name = coordinates(adata, basis, key)
+    dots: dict[str, Any] = {"s": max(1.0, min(20.0, 60_000 / adata.n_obs)), "linewidths": 0, "rasterized": True}
+    if color in adata.obs:
+        groups, names = groups_of(adata, color)
+        ax = axes(ax)
+        for number, group in enumerate(names):
+            x, y = points[groups == group].T
+            ax.scatter(x, y, color=group_color(number), marker=group_marker(number), label=group, **dots)
+        ax.legend(frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.set_title(color)
+    else:
+        values = values_of(adata, [color], key=key, layer=layer)[:, 0]
+        ax = axes(ax)
+        order = np.argsort(values, kind="stable")  # the highest on top
+        drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], cmap="viridis", **dots)
+        ax.figure.colorbar(drawn, ax=ax, label=_wrapped(about["unit"]))
+        ax.set_title(f"{color}, {'imputed' if layer is None else 'observed'}")
+    ax.set(xlabel=f"{name}1", ylabel=f"{name}2", xticks=[], yticks=[])
+    return ax
+
+
+def heatmap(
+    adata: AnnData,
+    genes: Sequence[str],
+    groupby: str,
+    *,
+    key: str = _keys.ADDED,
+    layer: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Genes in all cells, cells in the order of their groups; each gene from its least to its highest value.
+
+    Parameters
+    ----------
+    adata
+        Imputed by :func:`gnnimpute.tl.impute`.
+    genes
+        Names of the genes: the rows.
+    groupby
+        Column of `obs`.
+    key
+        The `key_added` of the imputation.
+    layer
+        Layer of raw counts to show instead of imputed values, on the scale of these.
+    ax
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    What was drawn on.
+
+    Raises
+    ------
+    KeyError
+        If there is no such imputation, gene or column.
+    """
+    groups, names = groups_of(adata, groupby)
+    values = values_of(adata, list(genes), key=key, layer=layer)
+    known = [name for name in names if (groups == name).any()]
+    order = np.concatenate([np.flatnonzero(groups == name) for name in known])
+    low, high = values.min(0), np.quantile(values, 0.99, axis=0)
+    high = np.where(high > low, high, values.max(0))
+    shown = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1)[order].T
+    ax = axes(ax)
+    image = ax.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
+    ends = np.cumsum([(groups == name).sum() for name in known])
+    ax.vlines(ends[:-1] - 0.5, -0.5, len(shown) - 0.5, color="white", linewidth=1)
+    ax.set_yticks(range(len(shown)), list(genes))
+    ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, known, rotation=45, ha="right")
+    ax.tick_params(length=0)
+    ax.set(xlabel=groupby, title="imputed" if layer is None else "observed")
+    ax.figure.colorbar(image, ax=ax, label="least to highest value of the gene (99 %)")
+    return ax
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, 40)

@@ -1,0 +1,106 @@
+"""The encoder over counts that are a Dask array: read once, a few cells at a time; what is held is the hidden layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from gnnimpute._blocks import each
+from gnnimpute._cells import Cells, log_normalizers
+from gnnimpute._counts import totals
+from gnnimpute._genes import align
+from gnnimpute._infer import attend
+from gnnimpute._rows import Rows, SparseRows, log_depth, units
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._imputer import GNNImputer
+    from gnnimpute._nn import Autoencoder
+
+
+class FirstLayer(NamedTuple):
+    """What the first layer needs to read a block of counts."""
+
+    network: Autoencoder
+    genes: NDArray[np.int64]
+    """Modelled genes, as positions among the columns of the counts."""
+    names: NDArray[np.str_]
+    """Their names."""
+    order: NDArray[np.str_]
+    """Names of the genes of the network."""
+    dense: bool
+    """Whether products go through dense blocks."""
+
+
+class Read(NamedTuple):
+    """What is taken from a block of counts."""
+
+    projected: NDArray[np.float32]
+    """(n_modelled, n_read) what is taken of each cell alone."""
+    total: NDArray[np.float64]
+    unit: NDArray[np.float32]
+    unmodelled: sp.csr_matrix
+    """(n_cells, n_vars) the counts of cells and genes that are not modelled, and no others."""
+
+
+def encode(
+    imputer: GNNImputer, counts: da.Array, graph: NeighborGraph, *, cells: NDArray[np.int64], genes: NDArray[np.int64],
+    names: NDArray[np.str_],
+) -> tuple[Cells, sp.csr_matrix]:  # fmt: skip
+    """What stands for the values of all cells, and the counts of what is not modelled.
+
+    Parameters
+    ----------
+    imputer
+        A fitted imputer.
+    counts
+        Counts of shape (n_obs, n_vars), in blocks of cells.
+    graph
+        Neighbours of the modelled cells.
+    cells
+        Positions of the modelled cells.
+    genes
+        Positions of the modelled genes.
+    names
+        Names of the modelled genes.
+    """
+    network, (n_obs, _) = imputer.network_.eval(), counts.shape
+    modelled = np.zeros(n_obs, dtype=bool)
+    modelled[cells] = True
+    some = counts.blocks[0].compute()
+    layer = FirstLayer(network, genes, names, imputer.genes_, Rows(some, 1.0).is_dense)
+    h = torch.empty(len(cells), network.n_read, device=network.mean.device)
+    parts: list[Read] = []
+    done = 0
+    for read in each(counts, _read, layer, rows=[modelled]):
+        h[done : done + len(read.projected)] = torch.from_numpy(read.projected)
+        done += len(read.projected)
+        parts.append(read._replace(projected=read.projected[:0]))
+    found = network.with_normalizer(attend(network, h, graph))
+    latent = np.full((n_obs, found.shape[1]), np.nan, dtype=np.float32)
+    normalizer = np.full(n_obs, np.nan, dtype=np.float32)
+    latent[cells], normalizer[cells] = found.cpu().numpy(), log_normalizers(network, found)
+    total, unit = (np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "unit"))
+    return Cells(latent, normalizer, total, unit), sp.vstack([part.unmodelled for part in parts], format="csr")
+
+
+@torch.inference_mode()
+def _read(counts: sp.csr_matrix, modelled: NDArray[np.bool_], layer: FirstLayer) -> Read:
+    inside = counts[:, layer.genes]
+    rows = Rows(align(inside[modelled], layer.names, layer.order), float(layer.network.target_total))
+    x = SparseRows(rows.normalized(slice(None)), device=layer.network.mean.device, dense=layer.dense)
+    depth = torch.from_numpy(log_depth(rows.counts)).to(x.device)
+    projected: NDArray[np.float32] = layer.network.read(x, depth).cpu().numpy()
+    return Read(projected, totals(inside), units(inside), _without(counts, modelled, layer.genes))
+
+
+def _without(counts: sp.csr_matrix, cells: NDArray[np.bool_], genes: NDArray[np.int64]) -> sp.csr_matrix:
+    inside = np.isin(np.arange(counts.shape[1]), genes)[counts.indices] & np.repeat(cells, np.diff(counts.indptr))
+    ends = np.concatenate([[0], np.cumsum(~inside)])[counts.indptr]
+    return sp.csr_matrix((counts.data[~inside], counts.indices[~inside], ends), counts.shape)

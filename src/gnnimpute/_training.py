@@ -1,0 +1,129 @@
+"""A network in training: its state, and where it starts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gnnimpute._adam import Adam
+from gnnimpute._counts import totals
+from gnnimpute._distributed import Team
+from gnnimpute._linear_fit import fit_linear
+from gnnimpute._nn import Autoencoder
+from gnnimpute._rows import Rows, units
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from gnnimpute._config import Config
+    from gnnimpute._graph import NeighborGraph
+
+ACTIVATIONS = 2**31
+"""Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
+machine."""
+_LEAST_SPREAD = 0.05
+"""Molecules that the expression of any gene may differ by: one that was never more than one molecule can be learnt."""
+
+
+@dataclass
+class Training:
+    """A network in training and all that is needed to go on with it."""
+
+    network: Autoencoder
+    average: Autoencoder
+    """Its weights, averaged over steps: what is validated and kept."""
+    optimizer: Adam
+    rng: np.random.Generator
+    total: NDArray[np.float64]
+    """What each cell had before anything was hidden from it, of shape (n_cells,)."""
+    team: Team = field(default_factory=Team)
+    epoch: int = 0
+    best_loss: float = np.inf
+    best_epoch: int = -1
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=lambda: {"training": [], "validation": []})
+
+
+def start(
+    kept: sp.csr_matrix,
+    graph: NeighborGraph,
+    config: Config,
+    *,
+    labels: sp.csr_matrix | None = None,
+    rng: np.random.Generator,
+    device: torch.device | str = "cpu",
+    team: Team = Team(),  # noqa: B008 -- frozen
+) -> Training:
+    """A network that predicts the mean of each gene, beside a linear part that is ready, and its optimiser.
+
+    Parameters
+    ----------
+    kept
+        Counts to train on.
+    graph
+        Neighbours of the cells.
+    config
+        Settings.
+    labels
+        Further targets to train on.
+    rng
+        Source of all randomness of the training.
+    device
+        Where to compute.
+    team
+        The processes that train together.
+    """
+    team.check(kept, smallest_batch=kept.shape[0] // n_batches(kept.shape, config))
+    network = Autoencoder(kept.shape[1], config)
+    molecules_of = totals(kept)
+    network.target_total.fill_(float(np.median(molecules_of[molecules_of > 0])))
+    mean, deviation = Rows(kept, float(network.target_total)).moments()
+    network.mean.copy_(torch.from_numpy(mean))
+    network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
+    _start_at_gene_means(network, kept, config)
+    if network.linear is not None:
+        beyond_one = not network.is_share and config.hide == "nonzeros"
+        fit_linear(network.linear, kept, graph, beyond_one=beyond_one, labels=labels, rng=rng)
+        network.linear.weight.fill_(0.5)
+    team.shared(network)
+    team.own_dropout()
+    network.to(device)
+    optimizer = Adam(
+        network.parameters(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warm_up=2 * n_batches(kept.shape, config),
+    )
+    return Training(network, copy.deepcopy(network), optimizer, rng, total=molecules_of, team=team)
+
+
+@torch.no_grad()
+def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Config) -> None:
+    """All that the network has to learn is then how cells differ."""
+    if network.is_share:
+        molecules = np.asarray(kept.sum(0)).ravel() + 0.5
+        network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
+        return
+    n_genes, scale = kept.shape[1], float(network.target_total) / np.maximum(totals(kept), 1)
+    least = units(kept) if config.hide == "nonzeros" else np.zeros(kept.shape[0])
+    values = (kept.data - np.repeat(least, np.diff(kept.indptr))) * np.repeat(scale, np.diff(kept.indptr))
+    n_values = np.bincount(kept.indices, minlength=n_genes) if config.hide == "nonzeros" else kept.shape[0]
+    mean, square = (np.bincount(kept.indices, values**power, n_genes) / np.maximum(n_values, 1) for power in (1, 2))
+    spread = np.sqrt(np.maximum(square - mean**2, 0)) + _LEAST_SPREAD
+    network.spread.copy_(torch.from_numpy(spread))
+    network.out.bias.copy_(torch.from_numpy(mean / spread))
+
+
+def n_batches(shape: tuple[int, int], config: Config) -> int:
+    """Steps of an epoch, for so many cells and genes."""
+    n_cells, n_genes = shape
+    # Logits, shares and their gradient; projections of the cell and what attention keeps of them.
+    bytes_per_cell = 4 * (3 * n_genes + 12 * config.n_heads * config.n_hidden)
+    size = config.batch_size or min(max(n_cells // 8, 64), 512)
+    largest = max(1, min(size, ACTIVATIONS // bytes_per_cell))
+    return max(1, min(-(-n_cells // largest), n_cells // 2))  # batch norm needs two cells in a batch

@@ -1,0 +1,137 @@
+"""What an evaluation means, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+RAW, GENE_MEAN, NEIGHBOR_MEAN = "no imputation", "gene mean", "neighbour and gene mean"
+OURS, OTHER = "gnnimpute", "gnnimpute, {}"
+"""Ours with the estimate that is judged, and with the other one."""
+
+HELPS, UNCLEAR, NO_GAIN = "helps", "unclear", "no gain"
+
+HEADLINES = {
+    HELPS: "Imputation helps these data.",
+    UNCLEAR: "Whether imputation helps these data is not clear.",
+    NO_GAIN: "Imputation does not help these data: do not impute them.",
+}
+LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
+
+_SIMPLE = (RAW, GENE_MEAN)
+"""What knows nothing of which cells are alike."""
+
+
+def verdict_of(methods: pd.DataFrame) -> str:
+    """``helps``, ``unclear`` or ``no gain``, by what ours predicts better than the better of counts and gene mean."""
+    best = _best_simple(methods)
+    if best["ours_over_it"] <= 0:
+        return NO_GAIN
+    # One cell or gene leaves nothing to resample: no interval, so nothing is clear.
+    return HELPS if best["ours_over_it_low"] > 0 else UNCLEAR
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """The verdict, what it rests on, where imputation helps and where it does not: some lines of text.
+
+    Parameters
+    ----------
+    found
+        What :func:`gnnimpute.tl.evaluate` has found.
+    """
+    return "\n".join(
+        [HEADLINES[found["verdict"]], *(f"  {line}" for line in [*_why(found), *_where(found), *_tests(found)])]
+    )
+
+
+def _why(found: Mapping[str, Any]) -> list[str]:
+    methods = found["methods"].set_index("method")
+    seeds = len(found["seeds"])
+    lines = [
+        f"{100 * found['held_out']:g} % of the molecules were hidden before everything else, {seeds} "
+        f"{'time' if seeds == 1 else 'times'}; {found['n_cells']:,} cells x {found['n_genes']:,} genes; "
+        f"{found['seconds']:.0f} s."
+    ]
+    if found["n_drawn"] < found["n_given"]:
+        lines.append(f"These are {found['n_drawn']:,} of {found['n_given']:,} cells: with all, there is more to learn.")
+    if not found["blind"]:
+        lines.append("Not blind: the embedding that names the neighbours may have seen what was hidden.")
+    lines.append(
+        f"Hidden molecules are predicted {_better(methods, GENE_MEAN)} than by the mean of each gene, "
+        f"{_better(methods, RAW)} than by the counts, {_better(methods, NEIGHBOR_MEAN)} than by a mean of neighbours."
+    )
+    won, near = methods.loc[OURS], methods.loc[NEIGHBOR_MEAN]
+    if np.isnan(won["won"]):
+        return [*lines, "Cells do not differ clearly beyond chance: there is nothing to win over the gene mean."]
+    lines.append(
+        f"Of the differences between cells that are not chance, it finds {_share(won, 'won')}; "
+        f"a mean of neighbours {_share(near, 'won')}."
+    )
+    if won["noise_gone"] > 0:
+        lines.append(f"Of the counting noise of the counts, {_share(won, 'noise_gone')} is gone.")
+    elif not np.isnan(won["noise_gone"]):
+        lines.append("Where counts are many they are nearer to the true expression than this estimate is.")
+    if (over := methods.loc[NEIGHBOR_MEAN, "ours_over_it_low"]) <= 0 or np.isnan(over):
+        lines.append("A plain mean of neighbours does about as well.")
+    return [*lines, *_alternative(methods)]
+
+
+def _alternative(methods: pd.DataFrame) -> list[str]:
+    """The other estimate, if it predicts clearly better."""
+    names = [name for name in methods.index if name.startswith(OTHER.format(""))]
+    return [
+        f"estimate='{name.removeprefix(OTHER.format(''))}' predicts {-100 * methods.loc[name, 'ours_over_it']:.1f} % "
+        "better still."
+        for name in names
+        if methods.loc[name, "ours_over_it_high"] < 0
+    ]
+
+
+def _where(found: Mapping[str, Any]) -> list[str]:
+    """The part of each cut that gains most, and all parts that do not clearly gain."""
+    lines = []
+    for by, parts in found["parts"].groupby("by", sort=False):
+        gaining = parts[parts["predicted_low"] > 0]
+        lost = parts[~(parts["predicted_low"] > 0)]
+        if len(parts) == 1:
+            continue
+        best = gaining.sort_values("predicted").tail(1)
+        text = "; ".join(f"most in {row.part}, {100 * row.predicted:.1f} %" for row in best.itertuples())
+        if len(lost):
+            no = ", ".join(f"{row.part} {100 * row.predicted:+.1f} %" for row in lost.itertuples())
+            text = f"{text}; NOT clearly in {no}" if text else f"NOT clearly anywhere: {no}"
+        lines.append(f"{str(by).capitalize()}: {text}.")
+    return [f"Where, as gain over the gene mean:{'' if lines else ' no parts to compare.'}", *(f"  {x}" for x in lines)]
+
+
+def _tests(found: Mapping[str, Any]) -> list[str]:
+    """What each test of false signals says."""
+    lines = []
+    for check in found["checks"].itertuples():
+        lines.append(f"  {LIGHTS[check.status]:7} {check.question} {check.said}; line: {check.line}.")
+        if check.status == "fail":
+            lines.append(f"          {check.advice}")
+    return ["Tests for false signals:", *lines] if lines else []
+
+
+def _best_simple(methods: pd.DataFrame) -> pd.Series:
+    simple = methods[methods["method"].isin(_SIMPLE)]
+    return simple.loc[simple["deviance"].idxmin()]
+
+
+def _better(methods: pd.DataFrame, name: str) -> str:
+    row = methods.loc[name]
+    text = f"{100 * abs(row['ours_over_it']):.1f} % {'better' if row['ours_over_it'] > 0 else 'WORSE'}"
+    if np.isnan(row["ours_over_it_low"]):
+        return text
+    return f"{text} [{100 * row['ours_over_it_low']:.1f}, {100 * row['ours_over_it_high']:.1f}]"
+
+
+def _share(row: pd.Series, name: str) -> str:
+    return f"{100 * row[name]:.0f} % [{100 * row[f'{name}_low']:.0f}, {100 * row[f'{name}_high']:.0f}]"

@@ -1,0 +1,106 @@
+"""Whether to believe it: the verdict, the tests, and how much is gained where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gnnimpute._verdict import HEADLINES, LIGHTS
+from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MARKS = {"pass": "●", "fail": "▲", "unknown": "○"}
+"""Shapes, so that no colour need be told apart."""
+_VERDICTS = {"helps": "pass", "no gain": "fail", "unclear": "unknown"}
+
+
+class Light(NamedTuple):
+    """A traffic light with its number."""
+
+    status: str
+    mark: str
+    word: str
+    question: str
+    said: str
+    line: str
+    advice: str
+
+
+def lights(found: Mapping[str, Any]) -> list[Light]:
+    """A light for the gain, and one for each test."""
+    ours = found["methods"].set_index("method").loc["gnnimpute"]
+    status = _VERDICTS[str(found["verdict"])]
+    said = (
+        f"{100 * ours['over_gene_mean']:+.1f} % [{100 * ours['over_gene_mean_low']:.1f}, "
+        f"{100 * ours['over_gene_mean_high']:.1f}] over the mean of each gene"
+    )
+    advice = HEADLINES[str(found["verdict"])] if status != "pass" else ""
+    question, line = "Does it predict molecules that were hidden from it?", "clearly better than counts and gene mean"
+    return [
+        Light(status, MARKS[status], LIGHTS[status], question, said, line, advice),
+        *(_light(check) for check in found["checks"].itertuples()),
+    ]
+
+
+def _light(check: Any) -> Light:
+    status = str(check.status)
+    advice = str(check.advice) if status == "fail" else ""
+    return Light(status, MARKS[status], LIGHTS[status], check.question, check.said, check.line, advice)
+
+
+def headline(found: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    """Status, headline and the sentences that say why."""
+    first, *rest = str(found["text"]).split("\n")
+    why = [line.strip() for line in rest if line.startswith("  ") and not line.startswith("   ")]
+    return _VERDICTS[str(found["verdict"])], first, [line for line in why if not line.endswith(":")]
+
+
+def gains(found: Mapping[str, Any]) -> Iterator[Picture]:
+    """Gain of each method, and gain in parts of the genes and cells."""
+    methods = found["methods"][found["methods"]["method"] != "gene mean"]
+    names = {"gnnimpute": f"gnnimpute, {found['estimate']}"}
+    labels = [names.get(name, name) for name in methods["method"]]
+    # Counts predict so much worse than all others that the axis would show nothing else.
+    far = methods["over_gene_mean"] < -0.5
+    told = ", ".join(
+        f"{n}: {100 * v:.0f} %" for n, v in zip(methods["method"][far], methods["over_gene_mean"][far], strict=True)
+    )
+    near = methods[~far]
+    yield _intervals(
+        "Methods",
+        [label for label, gone in zip(labels, far, strict=True) if not gone],
+        *(100 * near[name].to_numpy() for name in ("over_gene_mean", "over_gene_mean_low", "over_gene_mean_high")),
+        caption="Share of the deviance of hidden molecules that is gone, compared with the mean of each gene; 95 % "
+        f"intervals over cells. {f'Off the scale: {told}.' if told else ''}",
+    )
+    for by, parts in found["parts"].groupby("by", sort=False):
+        yield _intervals(
+            str(by).capitalize(),
+            [str(part) for part in parts["part"]],
+            *(100 * parts[name].to_numpy() for name in ("predicted", "predicted_low", "predicted_high")),
+            caption="Gain over the mean of each gene. Hollow: not clearly above 0, do not rely on imputation here.",
+        )
+
+
+def _intervals(title: str, labels: list[str], value: Any, low: Any, high: Any, *, caption: str) -> Picture:
+    figure, ax = blank(height=0.7 + 0.42 * max(len(labels), 2))
+    rows = np.arange(len(labels))[::-1]
+    # A bound that is not known is drawn as none.
+    error = np.nan_to_num(np.abs(np.vstack([value - low, high - value])))
+    clear = low > 0
+    ax.errorbar(value, rows, xerr=error, fmt="none", ecolor=GREY, elinewidth=1.2)
+    ax.scatter(value[clear], rows[clear], s=36, color=BLUE, zorder=3)
+    ax.scatter(value[~clear], rows[~clear], s=36, facecolors="white", edgecolors=ORANGE, zorder=3)
+    ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
+    ax.set_yticks(rows, [_short(label) for label in labels], fontsize=7)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.set_xlabel("gain, %")
+    return picture(figure, title, caption)
+
+
+def _short(label: str) -> str:
+    """Two lines instead of one long one."""
+    return label.replace(" (", "\n(") if len(label) > 24 else label

@@ -1,0 +1,172 @@
+"""What the pictures of a report are drawn from: some cells, their groups and places, and values before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from gnnimpute import _keys
+from gnnimpute._groups import groups_of
+from gnnimpute._names import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.float64]
+
+N_PLACED = 2000
+"""Most cells in an embedding: drawn at random from more."""
+N_MARKERS = 24
+"""Most genes to choose from."""
+_LEAST_DETECTED = 0.25
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Cells that are shown, and what of them."""
+
+    adata: AnnData
+    key: str
+    cells: NDArray[np.int64]
+    """Positions of the cells that pass, or of some of them."""
+    groups: NDArray[np.int64]
+    """Group of each."""
+    names: list[str]
+    """Names of the groups."""
+    markers: list[str]
+    """Genes that tell the groups apart, or that vary most, those of the largest group first."""
+    before: Values
+    """Embedding of what neighbours were found in, of shape (n_cells, 2)."""
+    after: Values | None
+    """Embedding of the latent, of shape (n_cells, 2); `None` without an imputation."""
+
+    @property
+    def about(self) -> dict[str, Any] | None:
+        """What is known of the imputation."""
+        about: dict[str, Any] | None = self.adata.uns.get(self.key)
+        return about
+
+    def counts(self, genes: Sequence[str]) -> Values:
+        """Observed counts of some genes at the median total, of shape (n_cells, n_genes)."""
+        matrix = at_median_total(self.adata, self.cells, self.about)
+        return np.asarray(matrix[:, self.adata.var_names.get_indexer(list(genes))].toarray(), dtype=np.float64)
+
+    def imputed(self, genes: Sequence[str]) -> Values | None:
+        """Imputed values of some genes at the median total; `None` where not all genes were imputed."""
+        return self.layer(self.key, genes)
+
+    def layer(self, name: str, genes: Sequence[str]) -> Values | None:
+        """A layer on the scale of the imputed values, at the median total; `None` if there is none."""
+        if self.about is None or name not in self.adata.layers:
+            return None
+        values = self.plain_layer(name, genes)
+        if self.about["output"] == "log1p":
+            return np.expm1(values)
+        return values / self.depth[:, None] if self.about["output"] == "counts" else values
+
+    def plain_layer(self, name: str, genes: Sequence[str]) -> Values:
+        """A layer as it is."""
+        columns = self.adata.var_names.get_indexer(list(genes))
+        return np.asarray(self.adata.layers[name][self.cells][:, columns], dtype=np.float64)
+
+    @property
+    def depth(self) -> Values:
+        """Counts of each cell in passing genes, relative to the total that values are scaled to."""
+        return depth_of(self.adata, self.cells, self.about)
+
+
+def shown(adata: AnnData, *, key: str, cluster_key: str | None, genes: Sequence[str] | None, rng: int = 0) -> Shown:
+    """Choose cells, groups and genes, and place the cells.
+
+    Parameters
+    ----------
+    adata
+        Prepared, and perhaps imputed.
+    key
+        The `key_added` of the imputation.
+    cluster_key
+        Column of `obs` with the groups; by default they are found.
+    genes
+        Genes to show; by default markers of the groups.
+    rng
+        Seed of what is drawn.
+    """
+    passing = np.flatnonzero(adata.obs[_keys.PASS].to_numpy(dtype=bool))
+    cells = np.sort(np.random.default_rng(rng).permutation(passing)[:N_PLACED])
+    embedding = np.asarray(adata.obsm[_keys.PCA])[cells]
+    if cluster_key is None:
+        groups = groups_of(embedding, rng=rng)
+        names = [f"group {number}" for number in range(1, groups.max() + 2)]
+    else:
+        if cluster_key not in adata.obs:
+            msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
+            raise KeyError(msg)
+        labels, groups = np.unique(adata.obs[cluster_key].astype(str).to_numpy()[cells], return_inverse=True)
+        names = list(map(str, labels))
+    latent = adata.obsm.get(key)
+    return Shown(
+        adata,
+        key,
+        cells,
+        groups,
+        names,
+        list(genes) if genes is not None else markers(adata, cells, groups),
+        _placed(embedding, rng),
+        None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
+    )
+
+
+def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64]) -> list[str]:
+    """Genes whose counts tell each group from the others, one group after another; of one group, what varies most."""
+    genes = np.flatnonzero(adata.var[_keys.PASS].to_numpy(dtype=bool))
+    values = at_median_total(adata, cells, None)[:, genes].log1p()
+    of_group = [values[groups == group] for group in range(groups.max() + 1)]
+    mean = np.vstack([np.asarray(part.mean(axis=0)).ravel() for part in of_group])
+    if len(mean) == 1:
+        variance = np.asarray(values.power(2).mean(axis=0)).ravel() - mean[0] ** 2
+        return list(adata.var_names[genes[np.argsort(-variance, kind="stable")[:N_MARKERS]]])
+    detected = np.vstack([np.asarray((part > 0).mean(axis=0)).ravel() for part in of_group])
+    chosen: list[int] = []
+    for group in range(len(mean)):
+        others = np.delete(mean, group, axis=0).max(axis=0)
+        gain = np.where(detected[group] >= _LEAST_DETECTED, mean[group] - others, -np.inf)
+        best = [gene for gene in np.argsort(-gain, kind="stable") if gene not in chosen]
+        chosen += best[: max(1, N_MARKERS // len(mean))]
+    return list(adata.var_names[genes[chosen[:N_MARKERS]]])
+
+
+def at_median_total(adata: AnnData, cells: NDArray[np.int64], about: Mapping[str, Any] | None) -> sp.csr_matrix:
+    """Counts of some cells, each brought to the total of the imputed values, of shape (n_cells, n_vars)."""
+    counts = sp.csr_matrix(adata.layers[_keys.COUNTS][cells], dtype=np.float64)
+    return sp.csr_matrix(sp.diags(1 / depth_of(adata, cells, about)) @ counts)
+
+
+def depth_of(adata: AnnData, cells: NDArray[np.int64], about: Mapping[str, Any] | None) -> Values:
+    """Counts of some cells in passing genes, relative to the total of the imputed values, or else to the median."""
+    modelled = adata.var[_keys.PASS].to_numpy(dtype=bool)
+    counts = sp.csr_matrix(adata.layers[_keys.COUNTS][cells])[:, modelled]
+    total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    return np.maximum(total, 1) / (np.median(total) if about is None else float(about["target_total"]))
+
+
+def _placed(points: NDArray[Any], rng: int) -> Values:
+    """Cells in two dimensions, by t-SNE; too few cells are left in their first two."""
+    from sklearn.manifold import TSNE
+
+    points = np.asarray(points, dtype=np.float32)
+    if len(points) < 10 or not points.std(axis=0).any():
+        return np.asarray(np.pad(points, ((0, 0), (0, 2)))[:, :2], dtype=np.float64)
+    if points.shape[1] < 2:
+        points = np.pad(points, ((0, 0), (0, 1)))
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    method = "barnes_hut" if len(points) > 200 else "exact"
+    placed = TSNE(init="pca", perplexity=perplexity, method=method, max_iter=500, random_state=rng).fit_transform(
+        points
+    )
+    return np.asarray(placed, dtype=np.float64)

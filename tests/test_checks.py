@@ -1,0 +1,126 @@
+"""Tests of the tests: each sees the signal that it is for, in estimates whose faults are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import gnnimpute as gi
+from gnnimpute import _checks
+from gnnimpute._check import at_most, most_expressed, normalized
+from gnnimpute._check_null import dealt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+N, GENES = 240, 50
+GROUPS = np.repeat([0, 1], N // 2)
+
+
+class Fake:
+    """An imputer whose answer is known: of shape (n_cells, n_genes), at the median total."""
+
+    def __init__(self, values: NDArray[np.float64], names: Sequence[str]) -> None:
+        self._values, self.genes_ = values.astype(np.float32), np.array(names)
+
+    def transform(self, *_: Any, genes: Sequence[str] | None = None, out: Any = None, **__: Any) -> Any:
+        values = self._values if genes is None else self._values[:, [list(self.genes_).index(name) for name in genes]]
+        if out is None:
+            return values
+        out[0 : len(values)] = values
+        return out
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.float64]:
+    """Expression with genes that one group lacks, and differences within groups that ten genes share."""
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(3.0, 1.0, size=(2, GENES))[GROUPS]
+    rate[:, :10] *= np.exp(0.2 * rng.normal(size=(N, 1)))
+    rate[:120, 40:44] = 0
+    rate[:, 44:] *= np.exp(0.3 * rng.normal(size=(N, GENES - 44)))
+    return rate * 20
+
+
+def trial(truth: NDArray[np.float64], estimate: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+    counts = np.random.default_rng(1).poisson(truth).astype(np.float32)
+    kept = anndata.AnnData(sp.csr_matrix(counts))
+    total = truth.sum(axis=1, keepdims=True)
+    fake = Fake(estimate(truth * np.median(counts.sum(axis=1)) / total), list(kept.var_names))
+    found = SimpleNamespace(kept=kept, imputer=fake, graph=None, estimate="mean", cells=np.arange(N), seed=0)
+    found.values = lambda genes: fake.transform(genes=genes)
+    return found
+
+
+def group_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vstack([values[group == GROUPS].mean(axis=0) for group in (0, 1)])[GROUPS]
+
+
+def pushed_together(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All genes move with one factor."""
+    return group_mean(values) * np.exp(0.2 * np.random.default_rng(5).normal(size=(N, 1)))
+
+
+def run(test: Callable[..., Any], one: Any, *rest: Any) -> dict[str, str]:
+    found = test(one, GROUPS, *rest)
+    return {check.name: check.status for check in (found if isinstance(found, list) else [found])}
+
+
+def test_the_truth_passes(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
+    one = trial(truth, lambda values: values)
+    assert run(_checks.zeros, one) == {"zeros": "pass"}
+    assert run(_checks.smoothed, one, rng) == {"variance": "pass", "correlation": "pass"}
+
+
+def test_smoothing_and_invented_correlations_fail(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
+    assert run(_checks.smoothed, trial(truth, group_mean), rng)["variance"] == "fail"
+    together = trial(truth, pushed_together)
+    assert run(_checks.smoothed, together, rng)["correlation"] == "fail"
+    assert run(_checks.split, together, rng) == {"split": "fail"}
+    assert run(_checks.zeros, trial(truth, lambda values: values + 5)) == {"zeros": "fail"}
+
+
+def test_independent_genes_split_evenly(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
+    noise = np.random.default_rng(7).gamma(5.0, size=truth.shape)
+    check = _checks.split(trial(truth, lambda _: np.repeat(noise, 20, axis=1)[:, :GENES] * 0 + noise), GROUPS, rng)
+    assert check.value < 0.2  # of 50 genes: the line is for a thousand
+
+
+def test_seeds(truth: NDArray[np.float64]) -> None:
+    one = trial(truth, lambda values: values)
+    other = trial(truth, lambda _: np.random.default_rng(8).gamma(1.0, size=truth.shape))
+    assert _checks.seeds_agree([one, one]).status == "pass"
+    assert _checks.seeds_agree([one, other]).status == "fail"
+    assert _checks.seeds_agree([one]).status == "unknown"
+
+
+def test_where_nothing_can_be_said_nothing_is(rng: np.random.Generator) -> None:
+    flat = trial(np.full((N, GENES), 2.0), lambda values: values)
+    nothing = np.zeros(N, dtype=np.int64)
+    assert {check.status for check in _checks.smoothed(flat, nothing, rng)} == {"unknown"}
+    assert _checks.zeros(flat, nothing).status == "unknown"
+
+
+def test_shuffled_genes_have_nothing_to_find(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
+    config = gi.Config(n_hidden=8, n_latent=2, n_epochs=3)
+    kept = anndata.AnnData(sp.csr_matrix(rng.poisson(truth).astype(np.float32)))
+    imputer = SimpleNamespace(config=config, device="cpu")
+    found = dealt(SimpleNamespace(kept=kept, imputer=imputer, estimate="mean", seed=0), GROUPS, rng)
+    assert [check.name for check in found] == ["null_gain", "null_correlation"]
+    assert found[0].status == "pass"
+    assert np.isfinite(found[1].value)
+
+
+def test_helpers(counts: sp.csr_matrix) -> None:
+    assert [at_most(value, 1.0) for value in (0.5, 2.0, np.nan)] == ["pass", "fail", "unknown"]
+    totals = normalized(counts).sum(axis=1).A1
+    np.testing.assert_allclose(totals, np.median(counts.sum(axis=1).A1))
+    sums = counts.sum(axis=0).A1
+    assert sums[most_expressed(counts, 3)].min() >= np.sort(sums)[-3]

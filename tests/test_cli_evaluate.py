@@ -1,0 +1,93 @@
+"""The command that evaluates, and imputation that refuses where there is nothing to gain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from click.testing import CliRunner, Result
+
+import gnnimpute as gi
+from gnnimpute.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = [
+    "--min-genes",
+    "0",
+    "--n-epochs",
+    "30",
+    "--n-hidden",
+    "16",
+    "--learning-rate",
+    "0.01",
+    "--n-latent",
+    "4",
+    "--n-pcs",
+    "5",
+]
+
+
+def gnnimpute(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def write(path: Path, *, n_types: int) -> Path:
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(0.5, 1.0, size=(n_types, 100))[np.arange(240) % n_types] + 0.05
+    gi.io.write(anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32))), path)
+    return path
+
+
+def test_the_verdict_is_printed_and_nothing_is_written(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.h5ad", n_types=3)
+    done = gnnimpute("evaluate", source, "--seeds", 1, "--cluster-key", "none", *TINY)
+    assert done.exit_code == 2
+    assert "adata.obs has no 'none'" in done.stderr
+    done = gnnimpute("evaluate", source, "--seeds", 1, *TINY)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("Imputation helps these data.")
+    assert "Tests for false signals" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5ad"]
+
+
+def test_a_report_of_each_command(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in.h5ad", n_types=3), tmp_path / "out.h5ad"
+    few = ["--n-epochs", "2", "--n-hidden", "8", "--min-genes", "0", "--n-pcs", "5"]
+    done = gnnimpute("impute", source, out, "--report", tmp_path / "a.html", *few)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert f"gnnimpute impute {source} {out} --report {tmp_path / 'a.html'} --n-epochs 2" in page
+    assert page.index("Verdict") < page.index("Before and after")
+    again = gnnimpute("impute", source, tmp_path / "b.h5ad", "--report", tmp_path / "a.html", *few)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+    assert not (tmp_path / "b.h5ad").exists()
+    done = gnnimpute("impute", source, tmp_path / "b.h5ad", "--report", tmp_path / "page.txt", *few)
+    assert done.exit_code == 2
+    assert "ends in .html" in done.stderr
+
+
+@pytest.mark.parametrize(("n_types", "code"), [(1, 3), (3, 0)])
+def test_refusing(tmp_path: Path, n_types: int, code: int) -> None:
+    source, out = write(tmp_path / "in.h5ad", n_types=n_types), tmp_path / "out.h5ad"
+    done = gnnimpute("impute", source, out, "--refuse-if-no-gain", *TINY)
+    assert done.exit_code == code, done.output
+    assert out.exists() == (code == 0)
+    if code:
+        assert "Nothing was written" in done.stderr
+    else:
+        assert anndata.read_h5ad(out).uns["gnnimpute_evaluation"]["verdict"] == "helps"
+
+
+@pytest.mark.parametrize(
+    "others", [["--model", "m.safetensors"], ["--estimate", "detected"], ["--neighbors-key", "neighbors"]]
+)
+def test_what_cannot_be_judged_is_refused_at_once(tmp_path: Path, others: list[str]) -> None:
+    done = gnnimpute("impute", tmp_path / "none.h5ad", tmp_path / "out.h5ad", "--refuse-if-no-gain", *others)
+    assert done.exit_code == 2
+    assert "--refuse-if-no-gain" in done.stderr

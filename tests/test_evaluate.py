@@ -1,0 +1,172 @@
+"""The evaluation of a user's own data: blind, within its time, and honest where there is nothing to gain."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import gnnimpute as gi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOSE = {"min_genes": 0, "min_cells": 1, "max_total": None}
+QUICK: dict[str, Any] = {
+    "config": gi.Config(n_hidden=16, n_latent=4, n_epochs=30),
+    "quality": LOOSE,
+    "n_pcs": 5,
+    "progress": False,
+    "time_limit": np.inf,  # a busy machine must not change what is tested
+}
+FEW: dict[str, Any] = QUICK | {"config": gi.Config(n_hidden=4, n_epochs=1), "checks": False}
+
+
+def made(*, n_types: int, rng: np.random.Generator, n_cells: int = 300, n_genes: int = 120) -> anndata.AnnData:
+    """Poisson counts of cells that differ by type and depth alone."""
+    types = rng.gamma(0.5, 2.0, size=(n_types, n_genes)) + 0.05
+    of = np.arange(n_cells) % n_types
+    rate = 0.3 * types[of] * rng.lognormal(0, 0.3, size=(n_cells, 1))
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.obs["type"] = pd.Categorical([f"type {number}" for number in of])
+    return adata
+
+
+@pytest.fixture(scope="module")
+def typed() -> anndata.AnnData:
+    adata = made(n_types=3, rng=np.random.default_rng(0))
+    gi.tl.evaluate(adata, cluster_key="type", **QUICK)
+    return adata
+
+
+def test_types_are_worth_imputing(typed: anndata.AnnData) -> None:
+    found = typed.uns["gnnimpute_evaluation"]
+    methods = found["methods"].set_index("method")
+    assert found["verdict"] == "helps"
+    assert found["text"].startswith("Imputation helps these data.")
+    assert list(found["seeds"]) == [0, 1]
+    assert methods.loc["gnnimpute", "over_gene_mean_low"] > 0
+    assert methods.loc["gnnimpute", "won"] > 0.5  # types are all there is to learn
+    assert 0.5 < methods.loc["gnnimpute", "noise_gone"] <= 1
+    assert methods.loc["no imputation", "noise_gone"] == 0
+    assert methods.loc["gene mean", "over_gene_mean"] == 0
+
+
+def test_every_test_is_made(typed: anndata.AnnData) -> None:
+    found = typed.uns["gnnimpute_evaluation"]
+    checks = found["checks"].set_index("name")
+    assert list(checks.index) == [
+        "null_gain", "null_correlation", "split", "zeros", "variance", "correlation", "calibration", "seeds",
+    ]  # fmt: skip
+    assert set(checks["status"]) <= {"pass", "fail", "unknown"}
+    assert checks.loc["null_gain", "status"] == "pass"
+    assert checks.loc["calibration", "status"] == "pass"
+    assert all(question in found["text"] for question in checks["question"])
+
+
+def test_parts_are_quarters_and_groups(typed: anndata.AnnData) -> None:
+    parts = typed.uns["gnnimpute_evaluation"]["parts"]
+    assert list(parts["by"].unique()) == [
+        "genes by expression", "genes by variability", "cells by depth", "cells by group",
+    ]  # fmt: skip
+    groups = parts[parts["by"] == "cells by group"]
+    assert list(groups["part"]) == ["type 0", "type 1", "type 2"]
+    assert list(groups["n"]) == [100, 100, 100]
+
+
+def test_nothing_but_the_key_changes_and_it_survives_a_file(typed: anndata.AnnData, tmp_path: Path) -> None:
+    assert list(typed.uns) == ["gnnimpute_evaluation"]
+    assert not [*typed.layers, *typed.obsm, *typed.obsp, *typed.var]
+    typed.write_h5ad(tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(tmp_path / "a.h5ad").uns["gnnimpute_evaluation"]
+    assert back["text"] == typed.uns["gnnimpute_evaluation"]["text"]
+    pd.testing.assert_frame_equal(
+        back["methods"].reset_index(drop=True), typed.uns["gnnimpute_evaluation"]["methods"], check_index_type=False
+    )
+
+
+def test_cells_that_are_all_alike_are_not_worth_it(caplog: pytest.LogCaptureFixture) -> None:
+    adata = made(n_types=1, rng=np.random.default_rng(1))
+    gi.tl.evaluate(adata, **QUICK | {"checks": False})
+    found = adata.uns["gnnimpute_evaluation"]
+    assert found["verdict"] == "no gain"
+    assert "do not impute" in found["text"]
+    assert "nothing to win" in found["text"]
+    gi.pp.prepare(adata, **LOOSE, n_pcs=5)
+    with caplog.at_level(logging.WARNING, "gnnimpute"):
+        gi.tl.impute(adata, config=gi.Config(n_hidden=8, n_latent=2, n_epochs=1), progress=False)
+    assert "does not help these data" in caplog.text
+
+
+def test_what_is_hidden_reaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever hidden molecules are changed to, all but the errors stays as it is."""
+    from gnnimpute import _trial
+
+    adata = made(n_types=2, rng=np.random.default_rng(2), n_cells=80, n_genes=40)
+    settings: dict[str, Any] = {"seed": 0, "rate": 0.2, "estimate": "mean", "config": QUICK["config"]}
+    settings |= {"quality": LOOSE, "progress": False}
+    settings |= {"graph": {"n_neighbors": 5, "n_pcs": 5, "batch_key": None, "use_rep": None}}
+    real = gi.metrics.HoldOut.thin(adata.X, 0.2, rng=0)
+
+    def trial(hidden: sp.csr_matrix) -> Any:
+        from gnnimpute._holdout import HoldOut, Sealed
+
+        fixed = HoldOut(real.train, Sealed(hidden, np.full(80, 0.25)), "molecules", 0.2)
+        monkeypatch.setattr(_trial.metrics.HoldOut, "thin", lambda *_, **__: fixed)
+        return _trial.try_once(adata, adata.X, **settings)
+
+    one, other = trial(sp.csr_matrix((80, 40))), trial(sp.csr_matrix(np.full((80, 40), 7.0)))
+    assert one.imputer.history_ == other.imputer.history_
+    np.testing.assert_array_equal(one.graph.indices, other.graph.indices)
+    assert not np.allclose(one.tallies["gnnimpute"].deviance[0], other.tallies["gnnimpute"].deviance[0])
+
+
+def test_time_ends_the_seeds() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=60, n_genes=40)
+    gi.tl.evaluate(adata, seeds=(5, 6, 7), **FEW | {"time_limit": 0})
+    assert list(adata.uns["gnnimpute_evaluation"]["seeds"]) == [5]
+
+
+def test_many_cells_are_drawn_from() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=90, n_genes=40)
+    gi.tl.evaluate(adata, seeds=(0,), max_cells=50, **FEW)
+    found = adata.uns["gnnimpute_evaluation"]
+    assert (found["n_cells"], found["n_given"]) == (50, 90)
+    assert "50 of 90 cells" in found["text"]
+
+
+def test_limits_of_the_last_prepare_are_taken() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=60, n_genes=40)
+    gi.pp.prepare(adata, **LOOSE, n_pcs=5)
+    gi.tl.evaluate(adata, seeds=(0,), **{name: value for name, value in FEW.items() if name != "quality"})
+    assert adata.uns["gnnimpute_evaluation"]["n_cells"] == 60  # none has the 200 genes of the default
+
+
+def test_an_embedding_of_all_counts_is_not_blind() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=60, n_genes=40)
+    adata.obsm["X_mine"] = np.random.default_rng(0).normal(size=(60, 3))
+    gi.tl.evaluate(adata, seeds=(0,), use_rep="X_mine", **FEW)
+    assert not adata.uns["gnnimpute_evaluation"]["blind"]
+    assert "Not blind" in adata.uns["gnnimpute_evaluation"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"estimate": "detected"}, ValueError, "benchmark DATA --mask"),
+        ({"cluster_key": "typo"}, KeyError, "typo"),
+        ({"use_rep": "X_none"}, KeyError, "X_none"),
+        ({"seeds": ()}, ValueError, "empty"),
+        ({"held_out": 1.5}, ValueError, "rate=1.5"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(wrong: dict[str, Any], error: type[Exception], said: str) -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=40, n_genes=30)
+    with pytest.raises(error, match=said):
+        gi.tl.evaluate(adata, **QUICK | wrong)
+    assert not adata.uns

@@ -1,0 +1,172 @@
+"""Explanations: the numbers that `impute` gives, and markers of groups among what sets these apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import scanpy as sc
+import scipy.sparse as sp
+from anndata import AnnData
+from anndata.tests.helpers import assert_equal
+from click.testing import CliRunner
+
+from gnnimpute import Config, GNNImputer, io, pl, pp, tl
+from gnnimpute.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREPARE = {"min_genes": 5, "max_mito_pct": None, "max_total": None, "n_pcs": 5}
+
+
+@pytest.fixture(scope="module")
+def adata() -> AnnData:
+    """Three types of 60 cells; gene0 to gene2 are markers of one each. A cell and a gene do not pass."""
+    rng = np.random.default_rng(0)
+    rate = np.full((180, 80), 1.5)
+    types = np.repeat([0, 1, 2], 60)
+    for kind in range(3):
+        rate[types == kind, kind] = 12
+        rate[types != kind, kind] = 0.2
+    counts = rng.poisson(rate).astype(np.float32)
+    counts[7, 3:], counts[:, 79] = 0, 0
+    adata = AnnData(sp.csr_matrix(counts))
+    adata.obs_names, adata.var_names = [f"cell{i}" for i in range(180)], [f"gene{i}" for i in range(80)]
+    adata.obs["type"] = np.array(["a", "b", "c"])[types]
+    pp.prepare(adata, **PREPARE)
+    assert np.flatnonzero(~adata.obs["gnnimpute_pass"]).tolist() == [7]
+    return adata
+
+
+@pytest.fixture(scope="module")
+def imputer(adata: AnnData) -> GNNImputer:
+    return tl.fit(adata, config=Config(n_hidden=16, n_latent=4, n_epochs=15))
+
+
+def test_it_says_what_impute_gives(adata: AnnData, imputer: GNNImputer) -> None:
+    before = adata.copy()
+    why = tl.explain(adata, "cell9", "gene1", imputer=imputer, level=0.8)
+    assert_equal(adata, before, exact=True)
+    row, column = adata.obs_names.get_loc("cell9"), adata.var_names.get_loc("gene1")
+    for estimate, value in (("mean", why.mean), ("posterior", why.posterior)):
+        there = adata.copy()
+        tl.impute(there, imputer=imputer, estimate=estimate, output="counts", interval=0.8)
+        assert value == pytest.approx(there.layers["gnnimpute"][row, column], rel=1e-4)
+    for name, value in (("lower", why.lower), ("upper", why.upper), ("redetection", why.redetection)):
+        assert value == pytest.approx(there.layers[f"gnnimpute_{name}"][row, column], rel=1e-4)
+    weights = there.obsp["gnnimpute_attention"][row].toarray()[0]
+    assert why.own_weight == pytest.approx(weights[row], abs=1e-5)
+    expected = weights[[adata.obs_names.get_loc(name) for name in why.neighbors.index]]
+    np.testing.assert_allclose(why.neighbors["weight"], expected, rtol=1e-4)
+    assert why.own_weight + why.neighbors["weight"].sum() == pytest.approx(1, abs=1e-5)
+    assert why.neighbors["weight"].is_monotonic_decreasing
+    # The posterior is the mean of the network's mean and the count, as the pull says.
+    assert why.posterior == pytest.approx((1 - why.own_pull) * why.mean + why.own_pull * why.count, rel=1e-4)
+    counts = adata[why.neighbors.index, "gene1"].layers["counts"].toarray()[:, 0]
+    np.testing.assert_array_equal(why.neighbors["count"], counts)
+
+
+def test_the_text_names_what_matters(adata: AnnData, imputer: GNNImputer) -> None:
+    zero = adata.obs_names[(adata.layers["counts"][:, 4].toarray()[:, 0] == 0) & adata.obs["gnnimpute_pass"]][0]
+    why = tl.explain(adata, zero, "gene4", imputer=imputer)
+    text = str(why)
+    for part in (
+        f"gene4 in cell {zero}",
+        "interval",
+        "90%",
+        "dropout",
+        f"{why.redetection:.0%}",
+        why.neighbors.index[0],
+    ):
+        assert part in text
+    seen = adata.obs_names[adata.layers["counts"][:, 4].toarray()[:, 0] > 0][0]
+    assert "dropout" not in str(tl.explain(adata, seen, "gene4", imputer=imputer))
+
+
+def test_the_plot_has_a_bar_for_the_cell_and_each_neighbour(adata: AnnData, imputer: GNNImputer) -> None:
+    why = tl.explain(adata, "cell9", "gene1", imputer=imputer)
+    ax = pl.explain(why, n_cells=3)
+    widths = [bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(widths, [100 * why.own_weight, *(100 * why.neighbors["weight"].iloc[:3])], rtol=1e-6)
+    assert ax.get_yticklabels()[0].get_text() == "cell9 (itself)"
+    assert [t.get_text() for t in ax.texts] == [f"{why.count:g}", *(f"{c:g}" for c in why.neighbors["count"].iloc[:3])]
+
+
+@pytest.mark.parametrize(
+    ("cell", "gene", "message"),
+    [
+        ("cell999", "gene1", "no cell 'cell999'"),
+        ("cell7", "gene1", "did not pass quality control"),
+        ("cell9", "geneX", "'geneX' is not there"),
+        ("cell9", "gene79", "'gene79' is not there"),
+    ],
+)
+def test_what_is_not_there_is_named(adata: AnnData, imputer: GNNImputer, cell: str, gene: str, message: str) -> None:
+    with pytest.raises(KeyError, match=message):
+        tl.explain(adata, cell, gene, imputer=imputer)
+
+
+def test_markers_drive_their_groups(adata: AnnData, imputer: GNNImputer) -> None:
+    shares = tl.drivers(adata, "type", imputer=imputer)
+    assert shares.shape == (79, 3)
+    for group, marker in zip("abc", ["gene0", "gene1", "gene2"], strict=True):
+        assert marker in shares[group].nlargest(8).index  # of 79
+
+
+def test_drivers_of_one_group_or_no_column_are_refused(adata: AnnData, imputer: GNNImputer) -> None:
+    with pytest.raises(KeyError, match="no 'nocolumn'"):
+        tl.drivers(adata, "nocolumn", imputer=imputer)
+    one = adata.copy()
+    one.obs["type"] = "a"
+    with pytest.raises(ValueError, match="has one group"):
+        tl.drivers(one, "type", imputer=imputer)
+
+
+def test_leiden_takes_the_attention_graph(adata: AnnData, imputer: GNNImputer) -> None:
+    adata = adata[adata.obs["gnnimpute_pass"]].copy()
+    tl.impute(adata, imputer=imputer)
+    attention = adata.obsp["gnnimpute_attention"]
+    np.testing.assert_allclose(attention.sum(1), 1, rtol=1e-5)
+    sc.tl.leiden(adata, 0.2, adjacency=attention, flavor="igraph", directed=False, n_iterations=2, random_state=0)
+    sizes = adata.obs.groupby("leiden", observed=True)["type"].agg(lambda types: types.value_counts().iloc[0])
+    assert sizes.sum() > 0.9 * adata.n_obs  # clusters are of one type each
+
+
+@pytest.mark.slow
+def test_umap_takes_the_attention_graph(adata: AnnData, imputer: GNNImputer) -> None:
+    adata = adata[adata.obs["gnnimpute_pass"]].copy()
+    tl.impute(adata, imputer=imputer)
+    attention = adata.obsp["gnnimpute_attention"]
+    adata.obsp["listening"] = (attention + attention.T) / 2
+    adata.uns["listening"] = {"connectivities_key": "listening", "distances_key": "listening",
+                              "params": {"method": "umap", "use_rep": "gnnimpute", "n_neighbors": 6}}  # fmt: skip
+    sc.tl.umap(adata, neighbors_key="listening")
+    centres = np.array([adata.obsm["X_umap"][adata.obs["type"] == kind].mean(0) for kind in "abc"])
+    nearest = ((adata.obsm["X_umap"][:, None] - centres) ** 2).sum(-1).argmin(1)
+    assert (np.array(list("abc"))[nearest] == adata.obs["type"]).mean() > 0.9
+
+
+def test_the_command_says_the_same_and_draws(adata: AnnData, imputer: GNNImputer, tmp_path: Path) -> None:
+    io.write(adata, tmp_path / "in.h5ad")
+    imputer.save(tmp_path / "model.safetensors")
+    arguments = ["explain", tmp_path / "in.h5ad", "--model", tmp_path / "model.safetensors", "--cell", "cell9"]
+    arguments += ["--gene", "gene1", "--figure", tmp_path / "why.png"]
+    done = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(tl.explain(adata, "cell9", "gene1", imputer=imputer))
+    assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"
+    again = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert again.exit_code == 2
+    assert "why.png exists" in again.stderr
+
+
+@pytest.mark.slow
+def test_known_markers_drive_sorted_blood_cells(data_dir: Path) -> None:
+    adata = io.read(data_dir / "PBMC_facs_zheng.h5ad")
+    adata = adata[np.random.default_rng(0).choice(adata.n_obs, 1200, replace=False)].copy()
+    pp.prepare(adata, filter=True)
+    ranks = tl.drivers(adata, "subpop", imputer=tl.fit(adata)).rank(ascending=False)
+    for group, marker in (("T cell", "CD3D"), ("NK cell", "NKG7"), ("B cell", "MS4A1"), ("CD14+", "LYZ")):
+        assert ranks.loc[marker, group] <= 30, f"{marker} is number {ranks.loc[marker, group]:.0f} of {group}"

@@ -1,0 +1,92 @@
+"""Counts that are a Dask array give what counts in memory give, and are never in memory as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import gnnimpute as gi
+from gnnimpute import _blocks, _lazy
+from gnnimpute._config import Config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import anndata
+
+
+def plain() -> anndata.AnnData:
+    adata = gi.datasets.splatter(n_genes=60, batch_cells=130, group_prob=[0.5, 0.5], lib_loc=6, de_fac_scale=1)
+    adata.X[3] *= 20  # no quality control lets it pass
+    adata.var_names = [f"MT-{name}" if i < 4 else name for i, name in enumerate(adata.var_names)]
+    return adata
+
+
+@pytest.fixture(scope="module")
+def memory() -> anndata.AnnData:
+    adata = plain()
+    gi.pp.prepare(adata, min_genes=5, min_cells=30)
+    assert not adata.obs["gnnimpute_pass"].all()
+    assert not adata.var["gnnimpute_pass"].all()
+    return adata
+
+
+@pytest.fixture
+def lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> anndata.AnnData:
+    monkeypatch.setattr(_blocks, "BLOCK", 40)
+    monkeypatch.setattr(_lazy, "BLOCK", 40)
+    gi.io.write(plain(), tmp_path / "counts.zarr")
+    adata = gi.io.read(tmp_path / "counts.zarr", lazy=True)
+    gi.pp.prepare(adata, min_genes=5, min_cells=30)
+    return adata
+
+
+def test_prepare(memory: anndata.AnnData, lazy: anndata.AnnData) -> None:
+    assert "counts" not in lazy.layers
+    for frame in ("obs", "var"):
+        np.testing.assert_array_equal(getattr(memory, frame), getattr(lazy, frame))
+    n_pcs = memory.obsm["gnnimpute_pca"].shape[1]
+    assert lazy.obsm["gnnimpute_pca"].shape[1] == n_pcs
+    distances = [adata.obsp["gnnimpute_neighbors_distances"] for adata in (memory, lazy)]
+    np.testing.assert_allclose(distances[0].toarray(), distances[1].toarray(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "output"), [("mean", "normalized"), ("detected", "counts"), ("posterior", "log1p")]
+)
+def test_impute(memory: anndata.AnnData, lazy: anndata.AnnData, estimate: Any, output: Any) -> None:
+    lazy.obsm, lazy.obsp, lazy.uns = memory.obsm, memory.obsp, memory.uns
+    expected = memory.copy()
+    config = Config.of(estimate, n_hidden=8, n_latent=4, n_epochs=2)
+    for adata in (expected, lazy):
+        gi.tl.impute(adata, config=config, estimate=estimate, output=output)
+    layer = lazy.layers["gnnimpute"]
+    assert _blocks.is_lazy(layer)
+    np.testing.assert_allclose(layer.compute(), expected.layers["gnnimpute"], rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(lazy.obsm["gnnimpute"], expected.obsm["gnnimpute"], rtol=1e-5, atol=1e-6)
+    some = ["Gene30", "MT-Gene2", "Gene11"]
+    found = lazy[:, some].layers["gnnimpute"].compute()
+    np.testing.assert_allclose(found, expected[:, some].layers["gnnimpute"], rtol=2e-5, atol=1e-6)
+
+
+def test_values_on_demand_are_kept(lazy: anndata.AnnData) -> None:
+    imputer = gi.tl.fit(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    out = np.zeros(lazy.shape, dtype=np.float32)
+    gi.tl.impute(lazy, imputer=imputer, out=out, key_added="whole")
+    assert "whole" not in lazy.layers
+    gi.tl.impute(lazy, imputer=imputer, genes=["Gene11", "MT-Gene2"], key_added="few")
+    np.testing.assert_allclose(lazy.obsm["few_genes"]["Gene11"], out[:, 10], rtol=1e-5)
+    gene = imputer.genes_[0]
+    modelled = lazy.obs["gnnimpute_pass"].to_numpy()
+    values = imputer.values(genes=[gene])[:, 0]
+    np.testing.assert_allclose(values[modelled], out[modelled, lazy.var_names.get_loc(gene)], rtol=1e-5)
+    assert np.isnan(values[~modelled]).all()
+
+
+def test_what_needs_counts_in_memory_says_so(lazy: anndata.AnnData) -> None:
+    with pytest.raises(ValueError, match=r"interval=0.9 needs counts in memory"):
+        gi.tl.impute(lazy, interval=0.9)
+    with pytest.raises(TypeError, match=r"Dask array. Take some cells first"):
+        gi.tl.evaluate(lazy)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from gnnimpute._line import Cells
+from gnnimpute._linear_nonzeros import _center, _Entries, _moments, nonzero_line
+
+
+@pytest.fixture
+def entries() -> _Entries:
+    rng = np.random.default_rng(0)
+    cell = np.repeat(np.arange(60), 3)
+    return _Entries(cell, rng.integers(4, size=180), rng.gamma(2, size=180), rng.normal(size=(60, 3)))
+
+
+def test_moments_of_each_gene(entries):
+    weight = np.random.default_rng(1).gamma(3, size=60)
+    moments, products = (
+        np.stack(parts)
+        for parts in zip(*(_moments(entries, entries.features, weight, (f, 2), 4) for f in range(2)), strict=True)
+    )
+    _center(moments, products)
+    for gene in range(4):
+        here = entries.gene == gene
+        x, y, w = entries.features[entries.cell[here]], entries.value[here], weight[entries.cell[here]]
+        x, y = x - np.average(x, axis=0, weights=w), y - np.average(y, weights=w)
+        np.testing.assert_allclose(moments[:, gene, 1:, 1:].sum(0), x.T @ (w[:, None] * x), rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(products[:, gene, 1:].sum(0), x.T @ (w * y), rtol=1e-8, atol=1e-10)
+
+
+def test_labels_are_learnt_from():
+    rng = np.random.default_rng(2)
+    counts = sp.csr_matrix(rng.poisson(3, (50, 8)).astype(np.float32))
+    cells = Cells(counts, np.arange(50)[:, None], 24.0)
+    labels = sp.csr_matrix((np.full(50, 400.0, np.float32), (np.arange(50), np.full(50, 2))), counts.shape)
+    without, _ = nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
+    with_labels, _ = nonzero_line(cells, labels, rng=np.random.default_rng(0), n_folds=3)
+    assert with_labels[2] > 10 * without[2]

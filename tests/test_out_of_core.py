@@ -1,0 +1,151 @@
+"""Store to store: the same as in memory, and the same again after a run that was cut short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import gnnimpute as gi
+from gnnimpute import _blocks, _lazy, _out_of_core, _stored_layer
+from gnnimpute._out_of_core import impute_store
+from gnnimpute._stored_layer import Stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = gi.Config(n_hidden=8, n_latent=4, n_epochs=2)
+PREPARE = {"min_genes": 5, "min_cells": 30}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    adata = gi.datasets.splatter(n_genes=60, batch_cells=130, group_prob=[0.5, 0.5], lib_loc=6, de_fac_scale=1)
+    adata.X[3] *= 20  # no quality control lets it pass
+    path = tmp_path_factory.mktemp("store") / "counts.zarr"
+    gi.io.write(adata, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_blocks, _lazy, _stored_layer):
+        monkeypatch.setattr(module, "BLOCK", 40)
+    monkeypatch.setattr(_stored_layer, "AT_ONCE", 1)
+
+
+def run(source: Path, out: Path, stored: Stored = Stored(), **options: Any) -> anndata.AnnData:  # noqa: B008
+    given: dict[str, Any] = {"config": CONFIG, "estimate": "mean", "output": "normalized", "key": "gnnimpute"}
+    impute_store(source, out, **(given | {"prepare": PREPARE, "fit": {"progress": False}} | options), stored=stored)
+    return anndata.read_zarr(out)
+
+
+@pytest.fixture(scope="module")
+def expected(source: Path) -> anndata.AnnData:
+    adata = gi.io.read(source)
+    gi.pp.prepare(adata, **PREPARE)
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    return adata
+
+
+def test_as_in_memory(source: Path, expected: anndata.AnnData, tmp_path: Path) -> None:
+    made = run(source, tmp_path / "out.zarr", save_model=tmp_path / "model.safetensors")
+    layer = made.layers["gnnimpute"]
+    assert layer.dtype == np.float32
+    np.testing.assert_allclose(layer, expected.layers["gnnimpute"], rtol=1e-3, atol=1e-4)
+    assert (made.X != expected.X).nnz == 0
+    assert made.obs.equals(expected.obs)
+    assert made.uns["gnnimpute"]["unit"] == expected.uns["gnnimpute"]["unit"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "out.zarr"]
+    kept = gi.GNNImputer.load(tmp_path / "model.safetensors", device="cpu").values(genes=["Gene9"], cells=[0, 99])
+    np.testing.assert_allclose(kept[:, 0], layer[[0, 99], 8], rtol=1e-5)
+
+
+def test_half_and_sparse(source: Path, tmp_path: Path) -> None:
+    whole = run(source, tmp_path / "whole.zarr", save_model=tmp_path / "model.safetensors").layers["gnnimpute"]
+    model = {"model": tmp_path / "model.safetensors"}
+    half = run(source, tmp_path / "half.zarr", Stored("float16"), **model).layers["gnnimpute"]
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half, whole, rtol=2e-3, atol=1e-6)
+    sparse = run(source, tmp_path / "sparse.zarr", Stored(sparse_below=1.0), **model).layers["gnnimpute"]
+    assert sp.issparse(sparse)
+    np.testing.assert_array_equal(sparse.toarray(), np.where(whole < 1, 0, whole))
+    with pytest.raises(ValueError, match=r"float16 ends at 65504"):
+        _stored_layer.as_stored(np.full((1, 2), 1e5, np.float32), Stored("float16"))
+
+
+@pytest.mark.parametrize(
+    "stored", [Stored(), pytest.param(Stored(sparse_below=1.0), marks=pytest.mark.slow)], ids=["dense", "sparse"]
+)
+def test_an_interrupted_run_is_finished(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stored: Stored
+) -> None:
+    whole = run(source, tmp_path / "whole.zarr", stored).layers["gnnimpute"]
+    n_blocks, as_stored = 0, _stored_layer.as_stored
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal n_blocks
+        n_blocks += 1
+        if n_blocks == 3:
+            raise KeyboardInterrupt
+        return as_stored(*args)
+
+    monkeypatch.setattr(_stored_layer, "as_stored", interrupted)
+    out = tmp_path / "out.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        run(source, out, stored)
+    assert "the same command goes on" in caplog.text
+    assert not out.exists()
+    work = tmp_path / ".out.zarr.unfinished"
+    assert "gnnimpute" not in gi.io.read(work / "store.zarr", lazy=True).layers
+    with pytest.raises(FileExistsError, match=r"unfinished run with other options \(output\)"):
+        run(source, out, stored, output="log1p")
+    monkeypatch.setattr(_out_of_core.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
+    made = run(source, out, stored).layers["gnnimpute"]
+    assert n_blocks == 3 + 2
+    np.testing.assert_array_equal(*(layer.toarray() if sp.issparse(layer) else layer for layer in (made, whole)))
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_finished_by_the_same_command(source: Path, tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        settings = ["--n-hidden", "8", "--n-latent", "4", "--n-epochs", "60", "--tolerance", "0", "--patience", "60"]
+        limits = ["--min-genes", "5", "--min-cells", "30", "--out-of-core", "--quiet"]
+        return [sys.executable, "-m", "gnnimpute", "impute", str(source), str(out), *settings, *limits]
+
+    out = tmp_path / "out.zarr"
+    process = subprocess.Popen(command(out))
+    while not (tmp_path / ".out.zarr.unfinished" / "checkpoint").exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not out.exists()
+    for path in (out, tmp_path / "whole.zarr"):
+        subprocess.run(command(path), check=True, capture_output=True)
+    layers = [anndata.read_zarr(path).layers["gnnimpute"] for path in (out, tmp_path / "whole.zarr")]
+    np.testing.assert_array_equal(*layers)
+
+
+def test_the_disk_must_hold_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(OSError, match="free"):
+        run(source, tmp_path / "out.zarr")
+
+
+def test_what_is_there_is_replaced_at_the_end(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+    gi.io.write(gi.io.read(source), out)
+    with pytest.raises(FileExistsError, match="overwrite"):
+        run(source, out)
+    made = run(source, out, overwrite=True, prepare=PREPARE | {"filter": True})
+    assert made.n_obs == 129
+    assert "gnnimpute" in made.layers

@@ -1,0 +1,175 @@
+"""The report: one file that needs nothing, with the verdict first, whatever the data are like."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import gnnimpute as gi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOSE: dict[str, Any] = {"min_genes": 0, "min_cells": 1, "max_mito_pct": None}
+CONFIG = gi.Config(n_hidden=16, n_latent=4, n_epochs=10)
+VOID = {"meta", "br", "img", "link", "input"}
+
+
+class Tags(HTMLParser):
+    """Checks that tags are closed in order, and collects addresses and texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "action"}]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag("br" if tag not in VOID else tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in {"h1", "h2"}:
+            self.headings.append(data)
+
+
+def made(*, n_types: int, n_cells: int = 90, n_genes: int = 60) -> anndata.AnnData:
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(0.5, 2.0, size=(n_types, n_genes))[np.arange(n_cells) % n_types] + 0.1
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = [f"gene{number}" for number in range(n_genes)]
+    adata.obs["kind"] = pd.Categorical([f"kind {number}" for number in np.arange(n_cells) % n_types])
+    gi.pp.prepare(adata, **LOOSE, n_pcs=5)
+    return adata
+
+
+def read(path: Path) -> tuple[str, Tags]:
+    text = path.read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return text, tags
+
+
+@pytest.fixture(scope="module")
+def whole() -> anndata.AnnData:
+    adata = made(n_types=3)
+    gi.tl.impute(adata, config=CONFIG, interval=0.9, progress=False)
+    gi.tl.evaluate(adata, config=CONFIG, n_pcs=5, seeds=(0,), progress=False)
+    return adata
+
+
+@pytest.fixture(scope="module")
+def page(whole: anndata.AnnData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "a.html"
+    before = set(whole.uns), set(whole.obs), set(whole.obsm)
+    gi.report.write(whole, path, command="gnnimpute impute a b --report a.html", source="a.h5ad")
+    assert (set(whole.uns), set(whole.obs), set(whole.obsm)) == before
+    return path
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: Path) -> None:
+    text, tags = read(page)
+    assert [one for one in tags.addresses if not one.startswith(("data:", "#"))] == []
+    assert not re.search(r"url\(\s*['\"]?(?!#)", text)
+    assert not re.search(r"@import|fetch\(|XMLHttpRequest", text)
+    assert tags.headings == [
+        "Can the imputed values be believed?", "Verdict", "How much is gained, and where", "Before and after",
+        "What went in", "Graph", "Training", "To repeat it",
+    ]  # fmt: skip
+    assert "gnnimpute impute a b --report a.html" in text
+    assert "intervals of 90%" in text
+    assert "Probability of redetection" in text
+    assert text.index('class="said"') < text.index('class="lights"') < text.index("<svg")
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_lights_are_words_and_shapes_beside_colours(whole: anndata.AnnData, page: Path) -> None:
+    text, _ = read(page)
+    found = re.findall(r'<li class="(\w+)"><span class="light"><span aria-hidden="true">(.)</span> (\w+)</span>', text)
+    assert len(found) == 1 + len(whole.uns["gnnimpute_evaluation"]["checks"])
+    assert set(found) <= {("pass", "●", "passed"), ("fail", "▲", "FAILED"), ("unknown", "○", "open")}
+
+
+def test_same_data_same_page(whole: anndata.AnnData, page: Path, tmp_path: Path) -> None:
+    gi.report.write(whole, tmp_path / "b.html", command="gnnimpute impute a b --report a.html", source="a.h5ad")
+    assert (tmp_path / "b.html").read_bytes() == page.read_bytes()
+
+
+def test_without_an_imputation_and_an_evaluation(tmp_path: Path) -> None:
+    gi.report.write(made(n_types=2), tmp_path / "a.html")
+    text, tags = read(tmp_path / "a.html")
+    assert "Not evaluated." in text
+    assert "Training" not in tags.headings
+    assert "<script" not in text
+
+
+def test_one_type(tmp_path: Path) -> None:
+    adata = made(n_types=1)
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    gi.report.write(adata, tmp_path / "a.html", cluster_key="kind")
+    text, _ = read(tmp_path / "a.html")
+    assert "Markers by group" not in text  # there is one
+    assert "Markers, imputed" in text
+
+
+def test_scales_of_the_imputation_are_brought_to_one() -> None:
+    from gnnimpute.report._shown import shown
+
+    adata = made(n_types=2)
+    imputer = gi.tl.fit(adata, config=CONFIG, progress=False)
+    values = []
+    for output in ("normalized", "counts", "log1p"):
+        gi.tl.impute(adata, imputer=imputer, output=output, progress=False)
+        values.append(shown(adata, key="gnnimpute", cluster_key="kind", genes=None).imputed(["gene1", "gene2"]))
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-4)
+    np.testing.assert_allclose(values[2], values[0], rtol=1e-4)
+
+
+def test_markers_tell_groups_apart() -> None:
+    from gnnimpute.report._shown import shown
+
+    adata = made(n_types=3, n_cells=300)
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
+    assert seen.names == ["kind 0", "kind 1", "kind 2"]
+    first = seen.counts(seen.markers[:1])[:, 0]
+    means = [first[seen.groups == group].mean() for group in range(3)]
+    assert means[0] > 1.5 * max(means[1:])
+    assert seen.imputed(["gene1"]) is None
+
+
+def test_names_cannot_break_the_page(tmp_path: Path) -> None:
+    adata = made(n_types=2)
+    adata.var_names = ["</script><b>" + name for name in adata.var_names]
+    adata.obs["kind"] = pd.Categorical(np.where(adata.obs["kind"] == "kind 0", "<i>a & b", '"c"'))
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    gi.report.write(adata, tmp_path / "a.html", cluster_key="kind", source="<script>", command="a < b")
+    text, _ = read(tmp_path / "a.html")
+    assert "<b>gene" not in text
+    assert "<script>," not in text
+    assert "a &lt; b" in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"cluster_key": "typo"}, "typo"), ({"genes": ["typo"]}, "typo"), ({}, "prepare")]
+)
+def test_what_cannot_be_shown_is_refused(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    adata = made(n_types=2) if wrong else anndata.AnnData(np.ones((5, 4), dtype=np.float32))
+    with pytest.raises(KeyError, match=said):
+        gi.report.write(adata, tmp_path / "a.html", **wrong)
+    assert not list(tmp_path.iterdir())

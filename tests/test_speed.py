@@ -1,0 +1,126 @@
+"""The benchmarks of speed: what they compute from runs, and the one for GPUs on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gnnimpute as gi
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "speed"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    sys.modules.pop("measure", None)
+
+
+def test_a_run_of_the_command_is_measured(script, tmp_path):
+    gi.io.write(gi.datasets.splatter(n_genes=40, batch_cells=60, lib_loc=6), tmp_path / "in.h5ad")
+    options = ["--min-genes", "0", "--n-epochs", "1", "--n-hidden", "4"]
+    done = script("measure").impute(tmp_path / "in.h5ad", tmp_path / "out.h5ad", options, threads=1)
+    assert done.status == "ok", done.message
+    assert (tmp_path / "out.h5ad").is_file()
+    assert done.seconds > 0.1
+    assert done.cpu_seconds > 0.1
+    assert 0.05 < done.peak_gb < 20
+    failed = script("measure").impute(tmp_path / "none.h5ad", tmp_path / "out.h5ad", threads=1)
+    assert failed.status == "failed"
+    assert "none.h5ad" in failed.message
+
+
+def test_exponent(script):
+    exponent = script("measure").exponent
+    assert exponent([1, 10, 100], [3, 30, 300]) == pytest.approx(1)
+    assert exponent([1, 2, 4], [1, 4, 16]) == pytest.approx(2)
+    assert np.isnan(exponent([5], [1]))
+
+
+def test_medians_and_ratios(script):
+    rows = [
+        {"data": "a", "threads": 2, "method": method, "status": status, "seconds": s, "cpu_seconds": s, "peak_gb": 1.0}
+        for method, seconds in {"gnnimpute impute": (1, 2, 9), "MAGIC": (4, 4, 4)}.items()
+        for s, status in [*((s, "ok") for s in seconds), (1e9, "failed")]
+    ]
+    table = script("compare").summary(pd.DataFrame(rows))
+    assert table.loc[("a", 2, "MAGIC"), "seconds / ours"] == 2
+    assert table["runs"].tolist() == [3, 3]
+
+
+@pytest.fixture
+def grown():
+    """Rows of runs that cost 5 to begin with, and then grow linearly with cells and with the square of genes."""
+    rows = [{"axis": "start", "cells": 9, "genes": 9, "neighbors": 5, "heads": 1, "cost": 5.0}]
+    rows += [{"axis": "cells", "cells": n, "cost": 5 + n / 100} for n in (10, 1000, 3000, 10_000)]
+    rows += [{"axis": "genes", "genes": n, "cost": 5 + (n / 100) ** 2} for n in (1000, 5000)]
+    frame = pd.DataFrame(rows).assign(status="ok", origin="simulated")
+    return frame.assign(seconds=frame["cost"], cpu_seconds=frame["cost"], peak_gb=frame["cost"])
+
+
+def test_the_start_is_taken_off_before_growth_is_fitted(script, grown):
+    fitted = script("scaling").exponents(grown).set_index("axis")
+    assert fitted.loc["cells", "cpu_seconds"] == pytest.approx(1)
+    assert fitted.loc["cells", "from"] == 1000
+    assert fitted.loc["genes", "peak_gb"] == pytest.approx(2)
+    flat = grown.assign(cpu_seconds=5.2)
+    assert script("scaling").exponents(flat)["cpu_seconds"].isna().all()
+
+
+def test_the_figure_has_a_panel_for_each_axis(script, grown, tmp_path):
+    script("scaling").draw(grown, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+def test_real_cells_where_there_are_enough(script, tmp_path):
+    scaling = script("scaling")
+    gi.io.write(gi.datasets.splatter(n_genes=300, batch_cells=90, lib_loc=9), tmp_path / "real.h5ad")
+    for n_cells, origin in ((50, "real"), (500, "simulated")):
+        adata, found = scaling.data_of({"cells": n_cells, "genes": 200}, tmp_path / "real.h5ad")
+        assert adata.shape == (n_cells, 200)
+        assert found == origin
+
+
+def test_the_benchmark_for_gpus_runs_on_a_cpu(script, monkeypatch, tmp_path, capsys):
+    out = tmp_path / "gpu.json"
+    size = ["--cells", "200", "--genes", "60", "--epochs", "1", "--product", "512", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *size, "--out", str(out)])
+    script("gpu").main()
+    made = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out) == made
+    for part in ("training", "decoding"):
+        assert 0 < made[part]["share_of_floor"] < 1
+    assert made["training"]["seconds"] < made["trained_and_ready_to_decode_seconds"]
+
+
+def test_floors_are_those_of_the_formula(script):
+    gpu = script("gpu")
+    counts = gpu.simulated(100, 50, 0.2)
+    assert counts.shape == (100, 50)
+    assert 0.1 * 100 * 50 < counts.nnz <= 0.2 * 100 * 50
+    assert counts.sum() == 100 * 10
+    config = gi.Config(n_hidden=8, n_heads=2, hide_rate=0.5)
+    least = gpu.floors(counts, config)
+    assert least["multiply_adds"] == counts.nnz * 16 + 3 * 100 * 8 * 50
+    assert gpu.floors(counts, config, decoded=10) == {"multiply_adds": 10 * 8 * 50, "bytes": 4 * 10 * 50}
+    assert gpu.report(2.0, {"multiply_adds": 3, "bytes": 1}, {"multiply_adds": 3, "bytes": 1})["share_of_floor"] == 0.5
+
+
+def test_neighbours_are_of_the_same_group(script):
+    graph = script("gpu").neighbors(100, 3)
+    assert graph.indices.shape == (100, 4)
+    assert (graph.indices // 5 == np.arange(100)[:, None] // 5).all()

@@ -1,0 +1,87 @@
+"""Tuning: what is surely better is chosen, chance is not, and the time is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+from anndata.tests.helpers import assert_equal
+from click.testing import CliRunner
+
+from gnnimpute import Config, _tune, io, pp, tl
+from gnnimpute.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREPARE = {"min_genes": 5, "max_mito_pct": None, "max_total": None, "n_pcs": 5}
+SMALL = Config(n_hidden=8, n_latent=4, n_epochs=2, patience=2)
+
+
+@pytest.fixture(scope="module")
+def adata() -> AnnData:
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(0.5, 2.0, size=(3, 60))[np.repeat([0, 1, 2], 40)]
+    adata = AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = [f"gene{i}" for i in range(60)]
+    pp.prepare(adata, **PREPARE)
+    return adata
+
+
+def test_each_setting_is_halved_and_doubled_from_the_best(adata: AnnData) -> None:
+    before = adata.copy()
+    tuned = tl.tune(adata, config=SMALL)
+    assert_equal(adata, before, exact=True)
+    assert len(tuned.table) == 7
+    assert tuned.table.iloc[0][["n_neighbors", "n_latent", "patience"]].tolist() == [5, 4, 2]
+    assert set(tuned.table["n_neighbors"]) >= {2, 5, 10}
+    assert tuned.table.iloc[0][["difference", "low", "high"]].tolist() == [0, 0, 0]
+    chosen = tuned.table.query(
+        f"n_neighbors == {tuned.n_neighbors} and n_latent == {tuned.config.n_latent} "
+        f"and patience == {tuned.config.patience}"
+    )
+    assert chosen["loss"].min() <= tuned.table.iloc[0]["loss"]
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.05, 10), (0.0, 5)])
+def test_only_what_is_surely_better_is_chosen(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch, gain: float, expected: int
+) -> None:
+    rng = np.random.default_rng(1)
+
+    def run(_: object, config: Config, n_neighbors: int) -> _tune._Trial:
+        losses = 1 + rng.normal(0, 0.05, 120) - gain * (n_neighbors == 10)
+        return _tune._Trial(config, n_neighbors, losses, 0.0)
+
+    monkeypatch.setattr(_tune._Trials, "run", run)
+    tuned = tl.tune(adata, config=SMALL)
+    assert tuned.n_neighbors == expected
+    assert tuned.config == SMALL
+
+
+def test_without_time_there_is_one_trial(adata: AnnData) -> None:
+    tuned = tl.tune(adata, config=SMALL, time_limit=0)
+    assert len(tuned.table) == 1
+    assert (tuned.config, tuned.n_neighbors) == (SMALL, 5)
+
+
+def test_what_cannot_be_judged_is_refused(adata: AnnData) -> None:
+    with pytest.raises(ValueError, match=r"Config\(hide='molecules'\)"):
+        tl.tune(adata, config=Config.detected())
+    with pytest.raises(KeyError, match=r"gi\.pp\.prepare"):
+        tl.tune(AnnData(adata.layers["counts"]), config=SMALL)
+
+
+def test_the_command_prints_the_trials_and_what_to_do(adata: AnnData, tmp_path: Path) -> None:
+    io.write(AnnData(adata.layers["counts"], var=adata.var[[]]), tmp_path / "in.h5ad")
+    arguments = ["tune", str(tmp_path / "in.h5ad"), "--time-limit", "0", "--out", str(tmp_path / "trials.csv")]
+    arguments += ["--min-genes", "5", "--n-hidden", "8", "--n-latent", "4", "--n-epochs", "2", "--patience", "2"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "OUT --n-neighbors 5 --n-latent 4 --patience 2" in done.stdout
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
+    assert "trials.csv exists" in CliRunner().invoke(main, arguments).stderr

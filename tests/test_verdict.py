@@ -1,0 +1,87 @@
+"""The verdict: what it is judged by, and that it says in words what the numbers are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnimpute._verdict import told, verdict_of
+
+
+def methods(over: dict[str, tuple[float, float]], *, won: float = 0.4) -> pd.DataFrame:
+    """A table where ours is better than each other method by so much, and at least so much."""
+    rows = [{"method": name, "deviance": 1.0 + gain, "ours_over_it": gain, "ours_over_it_low": low,
+             "ours_over_it_high": 2 * gain - low} for name, (gain, low) in over.items()]  # fmt: skip
+    table = pd.DataFrame(rows)
+    for name in ("won", "noise_gone", "over_gene_mean"):
+        table[name], table[f"{name}_low"], table[f"{name}_high"] = won, won - 0.1, won + 0.1
+    return table
+
+
+def found(over: dict[str, tuple[float, float]], **changes: Any) -> dict[str, Any]:
+    table = methods({"gnnimpute": (0.0, 0.0)} | over, **changes)
+    parts = pd.DataFrame(
+        {"by": ["cells by group"] * 2, "part": ["T", "B"], "n": 50, "predicted": [0.1, -0.02],
+         "predicted_low": [0.05, -0.1]}
+    )  # fmt: skip
+    checks = pd.DataFrame(
+        {
+            "question": ["Is it true?"],
+            "said": ["0.3"],
+            "line": ["at most 0.1"],
+            "status": ["fail"],
+            "advice": ["Beware."],
+        }
+    )
+    table_and = {"checks": checks, "methods": table, "parts": parts, "verdict": verdict_of(table)}
+    return table_and | {"seeds": np.array([0, 1]), "n_cells": 1000, "n_genes": 2000,
+            "seconds": 61.0, "held_out": 0.1, "n_given": 1000, "n_drawn": 1000, "blind": True}  # fmt: skip
+
+
+GOOD = {"no imputation": (0.5, 0.45), "gene mean": (0.1, 0.05), "neighbour and gene mean": (0.03, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("gene_mean", "verdict"), [((0.1, 0.05), "helps"), ((0.1, -0.05), "unclear"), ((-0.01, -0.05), "no gain")]
+)
+def test_the_better_of_counts_and_gene_mean_judges(gene_mean: tuple[float, float], verdict: str) -> None:
+    assert verdict_of(methods(GOOD | {"gene mean": gene_mean})) == verdict
+
+
+def test_raw_counts_judge_where_they_are_better() -> None:
+    assert verdict_of(methods(GOOD | {"no imputation": (-0.2, -0.3)})) == "no gain"
+
+
+def test_numbers_are_said() -> None:
+    text = told(found(GOOD))
+    assert text.startswith("Imputation helps these data.")
+    assert "10 % of the molecules were hidden before everything else, 2 times; 1,000 cells x 2,000 genes" in text
+    assert "10.0 % better [5.0, 15.0] than by the mean of each gene" in text
+    assert "it finds 40 % [30, 50]" in text
+    assert "most in T, 10.0 %; NOT clearly in B -2.0 %" in text
+    assert "about as well" not in text
+    assert "FAILED  Is it true? 0.3; line: at most 0.1.\n            Beware." in text
+
+
+def test_what_is_not_good_is_said_too() -> None:
+    text = told(found(GOOD | {"neighbour and gene mean": (-0.01, -0.02), "gnnimpute, posterior": (-0.05, -0.06)}))
+    assert "1.0 % WORSE [-2.0, 0.0] than by a mean of neighbours" in text
+    assert "A plain mean of neighbours does about as well." in text
+    assert "estimate='posterior' predicts 5.0 % better still." in text
+
+
+def test_nothing_to_win_is_said() -> None:
+    assert "nothing to win over the gene mean" in told(found(GOOD, won=np.nan))
+
+
+def test_counts_nearer_to_the_truth_are_said() -> None:
+    assert "nearer to the true expression than this estimate" in told(found(GOOD, won=-0.2))
+
+
+def test_limits_of_the_evaluation_are_said() -> None:
+    text = told(found(GOOD) | {"n_given": 9000, "blind": False})
+    assert "1,000 of 9,000 cells" in text
+    assert "Not blind" in text
