@@ -2,6 +2,7 @@
 
 python benchmarks/paper/tables.py results/paper                              summary.md and all figures
 python benchmarks/paper/tables.py results/paper --page docs/reproduction.md  and the tables of that page
+python benchmarks/paper/tables.py results/paper --page docs/research.md      and the comparison by held-out molecules
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import EXPERIMENTS, finish
+from experiments import EXPERIMENTS, error, finish
 
 from gnnimpute._atomic import replacing
 
@@ -46,12 +47,16 @@ def write(folder: Path, left_out: Mapping[str, str]) -> None:
             parts.append(f"## {name}: {experiment.TITLE}\n\n{report.line}\n\n![]({name}.png)\n\n{report.tables}")
         elif name in left_out:
             parts.append(f"## {name}: {experiment.TITLE}\n\nNot run. {left_out[name]}")
+    if molecules := error.molecules(folder):
+        parts.append(f"## Blind, held-out molecules\n\n{molecules}")
     with replacing(folder / SUMMARY) as beside:
         beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def fill(page: Path, folder: Path) -> list[str]:
-    """Put tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a page; names of the experiments found there.
+    """Put tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a page; names of what was found there.
+
+    ``molecules`` is the blind comparison by held-out molecules.
 
     Parameters
     ----------
@@ -60,13 +65,17 @@ def fill(page: Path, folder: Path) -> list[str]:
     folder
         Where the CSVs are.
     """
-    text, filled = page.read_text(encoding="utf-8"), []
+    made = {}
     for name, experiment in EXPERIMENTS.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if place.search(text) and (folder / f"{name}.csv").exists():
+        if (folder / f"{name}.csv").exists():
             report = experiment.report(folder / f"{name}.csv")
-            made = f"{report.line}\n\n{report.tables}\n"
-            text = place.sub(lambda found, made=made: f"{found[1]}{made}{found[2]}", text)
+            made[name] = f"{report.line}\n\n{report.tables}"
+    made["molecules"] = error.molecules(folder)
+    text, filled = page.read_text(encoding="utf-8"), []
+    for name in filter(made.get, made):
+        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if place.search(text):
+            text = place.sub(lambda found, name=name: f"{found[1]}{made[name]}\n{found[2]}", text)
             filled.append(name)
     with replacing(page) as beside:
         beside.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from gnnimpute import Config, _benchmark
 from gnnimpute._adapters import built_in, chosen, peers
 from gnnimpute._exchange import MEAN, reading_answer, write_counts
 from gnnimpute._judge import Budget, Protocol
-from gnnimpute._peers import Method
+from gnnimpute._methods import PAPER_BUDGET
 from gnnimpute._results import read
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from experiments.setting import Setting
+    from gnnimpute._peers import Method
 
 
 def methods(setting: Setting) -> list[Method]:
     """Methods of the package and, with a folder of adapters, of others."""
-    ours = built_in(epochs=setting.epochs)
+    ours = built_in({} if setting.epochs is None else {"n_epochs": setting.epochs})
     if setting.full and setting.epochs is None:
-        ours = [Method(PAPER, ("--epochs", str(Config.paper().n_epochs))) if one.name == PAPER else one for one in ours]
+        published = built_in({name: getattr(Config.paper(), name) for name in PAPER_BUDGET})
+        ours = [full if one.name == PAPER else one for one, full in zip(ours, published, strict=True)]
     return chosen(ours + (peers(setting.peers) if setting.peers else []), setting.methods)
 
 
@@ -62,9 +64,15 @@ def compare(
             {name: source}, methods=within_budget(setting, source),
             protocols=[Protocol(kind, rate) for kind in protocols for rate in rates], seeds=setting.seeds(), out=path,
             budget=Budget(time_limit=setting.time_limit, threads=setting.threads), quality=quality,
+            cells=cells_of(path),
         )  # fmt: skip
         for _ in rows:
             pass
+
+
+def cells_of(path: Path) -> Path:
+    """CSV of the loss of each cell that belongs to the CSV of a comparison."""
+    return path.with_stem(f"{path.stem}_cells")
 
 
 def wide(path: Path) -> pd.DataFrame:

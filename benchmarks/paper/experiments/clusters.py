@@ -118,6 +118,9 @@ def draw(path: Path, out: Path) -> None:
     for row, name in zip(axes, data, strict=True):
         for ax, matrix in zip(row, shown, strict=False):
             part = cells[(cells["data"] == name) & (cells["matrix"] == matrix)]
+            if part.empty:
+                ax.axis("off")
+                continue
             for color, (label, some) in zip(drawing.COLORS, part.groupby("label"), strict=False):
                 ax.plot(some["x"], some["y"], ".", color=color, markersize=2, label=label, rasterized=True)
             ax.set(xticks=[], yticks=[], title=f"{name}: {matrix}")
@@ -133,8 +136,9 @@ def draw(path: Path, out: Path) -> None:
             ax.set_xlim(0, 1)
             if name == KLEIN:
                 ax.axvline(CLUSTERS[GNNIMPUTE][metric], color=drawing.ORANGE, linestyle="--", label=GNNIMPUTE)
-                ax.legend(fontsize="xx-small", loc="lower left")
             ax.tick_params(axis="y", labelleft=metric == "ari", labelsize="x-small")
+    if KLEIN in data:
+        drawing.legend(figure, axes[data.index(KLEIN)][-1])
     drawing.save(figure, out)
 
 

@@ -14,7 +14,7 @@ from experiments.rows import Rows, read
 from experiments.setting import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from experiments.setting import Setting
@@ -31,16 +31,7 @@ class Dropout:
     @staticmethod
     def compute(setting: Setting, path: Path) -> None:
         """Networks and controls at each rate."""
-        values = cache(lambda: values_of(setting, PBMC).normalized)
-        cases = Cases(Rows(path))
-        for seed in setting.seeds():
-            for rate in RATES:
-                key = {"data": PBMC, "rate": rate, "seed": seed}
-                for name in _networks(setting):
-                    config = setting.networks()[name]
-                    cases.network(key | {"network": name}, values, config, rate=rate, seed=seed)
-                for name in CONTROL:
-                    cases.control(key | {"network": name}, values, name, rate=rate, seed=seed)
+        _fill(setting, path, [({"rate": rate}, {"rate": rate}) for rate in RATES], controls=CONTROL)
         if setting.peers is not None:
             data = {PBMC: counts_of(setting, PBMC)}
             blind.compare(setting, path.with_stem("dropout_blind"), data=data, protocols=("mask",), rates=RATES)
@@ -81,14 +72,7 @@ class Labels:
     @staticmethod
     def compute(setting: Setting, path: Path) -> None:
         """Networks at each share."""
-        values = cache(lambda: values_of(setting, PBMC).normalized)
-        cases = Cases(Rows(path))
-        for seed in setting.seeds():
-            for fraction in FRACTIONS:
-                for name in _networks(setting):
-                    key = {"data": PBMC, "labelled": fraction, "seed": seed, "network": name}
-                    config = setting.networks()[name]
-                    cases.network(key, values, config, rate=0.1, train_fraction=fraction, seed=seed)
+        _fill(setting, path, [({"labelled": share}, {"rate": 0.1, "train_fraction": share}) for share in FRACTIONS])
 
     @staticmethod
     def draw(path: Path, out: Path) -> None:
@@ -113,6 +97,22 @@ class Labels:
         return Report(f"10 % of the cells labelled: {beside(ours, LABELS[0.1])}.", tables)
 
 
-def _networks(setting: Setting) -> Iterable[str]:
-    """The paper's network costs too much for every share."""
-    return setting.networks() if setting.full else (OURS,)
+def _fill(
+    setting: Setting,
+    path: Path,
+    cases: Sequence[tuple[dict[str, float], dict[str, float]]],
+    *,
+    controls: Iterable[str] = (),
+) -> None:
+    """A row for each network, control and seed of each case: what it is called, and how it is made."""
+    values = cache(lambda: values_of(setting, PBMC).normalized)
+    # The paper's network costs too much for every share.
+    networks = setting.networks() if setting.full else {OURS: setting.networks()[OURS]}
+    kept = Cases(Rows(path))
+    for seed in setting.seeds():
+        for named, how in cases:
+            key = {"data": PBMC, **named, "seed": seed}
+            for name, config in networks.items():
+                kept.network(key | {"network": name}, values, config, **how, seed=seed)
+            for name in controls:
+                kept.control(key | {"network": name}, values, name, **how, seed=seed)

@@ -1,0 +1,163 @@
+"""How close training and decoding come to what the device could do: one command, on a GPU or on a CPU.
+
+    python benchmarks/speed/gpu.py --out results/gpu.json                     a million cells x 20,000 genes, one GPU
+    python benchmarks/speed/gpu.py --cells 2000 --genes 1000 --epochs 1       a small size, on whatever there is
+
+Two floors are written down. Arithmetic: the multiply-adds that encoder and decoder cannot do without, over the rate of
+a large matrix product on this device. Bytes: the counts read once by the encoder, and logits of the decoder written and
+read once on the way there and once on the way back, over the rate at which this device copies memory. Both rates are
+measured here first. Simulated counts and the graph are made before the clock starts; the epoch's random hiding, which
+NumPy does, is inside.
+
+Matrix products are float32. With --tf32 CUDA may round their factors to ten bits; whether that changes what is learnt
+is to be judged by held-out molecules (benchmarks/accuracy) before it becomes a default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+import gnnimpute as gi
+from gnnimpute._atomic import replacing
+from gnnimpute._infer import device_named
+from gnnimpute._values import Decoder
+
+N_GROUPS = 20
+N_DECODED = 4096
+"""Cells that are decoded to time it."""
+
+
+def simulated(n_cells: int, n_genes: int, density: float) -> sp.csr_matrix:
+    """Sparse counts of groups of cells: frequent genes differ between groups. Made group by group, never dense."""
+    rng = np.random.default_rng(0)
+    indices, indptr = [], [np.zeros(1, np.int64)]
+    for cells in np.array_split(np.arange(n_cells), N_GROUPS):
+        share = rng.gamma(0.3, 1.0, n_genes) + 1e-3
+        draws = rng.choice(n_genes, size=(len(cells), round(density * n_genes)), p=share / share.sum()).astype(np.int32)
+        indices.append(np.sort(draws, axis=1).ravel())
+        indptr.append(indptr[-1][-1] + draws.shape[1] * np.arange(1, len(cells) + 1))
+    columns = np.concatenate(indices)
+    counts = sp.csr_matrix((np.ones(len(columns), np.float32), columns, np.concatenate(indptr)), (n_cells, n_genes))
+    counts.sum_duplicates()
+    return counts
+
+
+def neighbors(n_cells: int, k: int) -> gi.NeighborGraph:
+    """A graph within the groups."""
+    rng = np.random.default_rng(1)
+    groups = np.array_split(np.arange(n_cells), N_GROUPS)
+    others = [rng.choice(cells, size=(len(cells), k)) for cells in groups]
+    return gi.NeighborGraph(np.column_stack([np.arange(n_cells), np.concatenate(others)]))
+
+
+def synchronized(device: torch.device) -> float:
+    """The time, once the device has done all that it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def rates(device: torch.device, size: int) -> dict[str, float]:
+    """Multiply-adds and bytes a second that this device reaches: the best of five products and copies."""
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    best = {"multiply_adds": 0.0, "bytes": 0.0}
+    work = {"multiply_adds": (lambda: a @ b, size**3), "bytes": (a.clone, 2 * 4 * size**2)}
+    for name, (run, amount) in work.items():
+        for _ in range(5):
+            started = synchronized(device)
+            run()
+            best[name] = max(best[name], amount / (synchronized(device) - started))
+    return best
+
+
+def floors(counts: sp.csr_matrix, config: gi.Config, *, decoded: int | None = None) -> dict[str, float]:
+    """Least multiply-adds and bytes of an epoch, or of so many decoded cells."""
+    n_cells, n_genes = counts.shape
+    width = config.n_heads * config.n_hidden
+    if decoded is not None:
+        return {"multiply_adds": decoded * config.n_hidden * n_genes, "bytes": 4 * decoded * n_genes}
+    kept = (1 - config.hide_rate) * counts.nnz
+    # The product, and its gradient: for the weights alone in the encoder, for weights and input in the decoder.
+    multiply_adds = 2 * kept * width + 3 * n_cells * config.n_hidden * n_genes
+    return {"multiply_adds": multiply_adds, "bytes": 2 * 8 * kept + 4 * 4 * n_cells * n_genes}
+
+
+def report(seconds: float, least: dict[str, float], rate: dict[str, float]) -> dict[str, float]:
+    """Seconds beside both floors, and the share of the higher one."""
+    floor = {name: least[name] / rate[name] for name in least}
+    named = {"floor_arithmetic_s": floor["multiply_adds"], "floor_bytes_s": floor["bytes"]}
+    return {"seconds": seconds, **named, "share_of_floor": max(floor.values()) / seconds}
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Everything that is written down."""
+    device = device_named(given.device)
+    if given.tf32:
+        torch.set_float32_matmul_precision("high")  # of this process, which ends with this benchmark
+    rate = rates(device, given.product)
+    counts, graph = simulated(given.cells, given.genes, given.density), neighbors(given.cells, given.neighbors)
+    print(f"{counts.shape[0]} x {counts.shape[1]}, {counts.nnz / 1e6:.1f} million non-zeros", file=sys.stderr)
+    config = gi.Config(n_epochs=given.epochs, patience=given.epochs)
+    started = synchronized(device)
+    imputer = gi.GNNImputer(config, device=str(device)).fit(counts, graph, progress=given.progress)
+    fitted = synchronized(device) - started
+    started = synchronized(device)
+    latent = torch.from_numpy(imputer.embed(counts, graph)).to(device)
+    embedded = synchronized(device) - started
+    cells = np.arange(min(N_DECODED, given.cells))
+    started = synchronized(device)
+    for _ in Decoder(imputer.network_, config, None).blocks(
+        counts, latent, cells, estimate="mean", output="normalized"
+    ):
+        pass
+    decoded = synchronized(device) - started
+    least = {name: value * given.epochs for name, value in floors(counts, config).items()}
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "tf32": given.tf32,
+        "cells": given.cells,
+        "genes": given.genes,
+        "non_zeros": int(counts.nnz),
+        "epochs": given.epochs,
+        "rates": rate,
+        "peak_gb": torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None,
+        "training": report(fitted, least, rate),
+        "embedding_seconds": embedded,
+        "decoding": {"cells": len(cells), **report(decoded, floors(counts, config, decoded=len(cells)), rate)},
+        "trained_and_ready_to_decode_seconds": fitted + embedded,
+    }
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=1_000_000)
+    parser.add_argument("--genes", type=int, default=20_000)
+    parser.add_argument("--density", type=float, default=0.05, help="molecules of a cell over genes (default 0.05)")
+    parser.add_argument("--neighbors", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="a million cells need few (default 3)")
+    parser.add_argument("--product", type=int, default=4096, help="size of the product that is timed (default 4096)")
+    parser.add_argument("--device", help="as PyTorch names it (default: a GPU if there is one)")
+    parser.add_argument("--tf32", action="store_true", help="let CUDA round factors of products to ten bits")
+    parser.add_argument("--progress", action="store_true", help="show the bar of the training")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    given = parser.parse_args()
+    text = json.dumps(measured(given), indent=2)
+    print(text)
+    if given.out is not None:
+        with replacing(given.out) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
