@@ -36,8 +36,8 @@ report: $(VENV)/.installed $(or $(DATA),report/pbmc.h5ad) ## can imputed values 
 paper: $(VENV)/.paper ## every experiment of the paper, into results/paper; data of DATA_DIR=folder, ARGS= as run.py has
 	$(PY) benchmarks/paper/run.py $(if $(DATA_DIR),--data "$(DATA_DIR)") --out results/paper $(ARGS)
 
-test: $(VENV)/.group-test ## run the tests; ARGS= goes to pytest
-	$(PY) -m pytest $(ARGS)
+test: $(VENV)/.group-test ## run the tests, files side by side; ARGS= goes to pytest
+	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: $(VENV)/.group-lint ## find mistakes and unformatted code
 	$(PY) -m ruff check

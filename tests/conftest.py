@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Files of tests run side by side, a process each: before a numerical library is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np

@@ -5,8 +5,9 @@ For a score :math:`s` of the latents, the genes' shares of :math:`s(x) - s(\mu)`
 
 .. math:: A_g = \sum_j (x_{jg} - \mu_g) \int_0^1 \frac{\partial s}{\partial x_{jg}}(\mu + t (x - \mu))\, dt
 
-The first thing that the encoder does is linear, :math:`h = (x - \mu) W / \sigma`, and so the line is one in :math:`h`
-too: the gradient is taken there, where it is small, and :math:`W / \sigma` leads back to the genes.
+The first thing that the encoder does is linear, :math:`h = (x - \mu) V` with :math:`V = W / \sigma`, or with
+:math:`V = A W / \sigma` where it reads projections :math:`x A`. So the line is one in :math:`h` too: the gradient is
+taken there, where it is small, and :math:`V` leads back to the genes.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def integrated_gradients(
     neighbors = torch.from_numpy(graph.indices)
     attention = network.attention1
     with torch.no_grad():
-        weight = (attention.weight / network.scale[:, None]).numpy()
+        weights = attention.weight / network.scale[:, None]
+        weight = (network.directions @ weights if network.reads_components else weights).numpy()
         mean = network.mean.numpy()
         full = torch.from_numpy((normalized @ weight - mean @ weight).astype(np.float32))
         full = full.view(len(full), attention.n_heads, -1)

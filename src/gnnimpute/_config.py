@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 Attention = Literal["dot", "additive", "mean"]
 Hide = Literal["molecules", "nonzeros"]
 Loss = Literal["poisson", "negative_binomial", "squared_error"]
+Reads = Literal["components", "genes"]
 Estimate = Literal["mean", "detected", "posterior"]
 Output = Literal["normalized", "counts", "log1p"]
 
@@ -25,13 +26,16 @@ class Config:
     :cite:t:`Xu2021`. ``metadata["about"]`` of each field says what it is: the command line shows the same text.
     """
 
-    n_hidden: int = _setting(128, "Width of the hidden layers.", low=1)
+    n_hidden: int = _setting(64, "Width of the hidden layers.", low=1)
     n_latent: int = _setting(32, "Dimensions of the latent representation of a cell.", low=1)
     n_components: int = _setting(
         50,
         "Dimensions of the linear part, whose weights have a closed form; its mean with the network is the result. "
         "0: the network alone (paper).",
         low=0,
+    )
+    reads: Reads = _setting(
+        "components", "What the network reads of a cell: the components of the linear part, or all genes (paper)."
     )
     n_heads: int = _setting(1, "Attention heads of each layer, averaged.", low=1)
     attention: Attention = _setting(
@@ -83,6 +87,10 @@ class Config:
                 msg = f"Config({name}={value!r}): must lie between {about['low']} and {about['high']}."
                 raise ValueError(msg)
 
+        if self.reads == "components" and not self.n_components:
+            msg = "Config(n_components=0) has no components to read: add reads='genes'."
+            raise ValueError(msg)
+
     @classmethod
     def paper(cls, **changes: Any) -> Self:
         """The network and training of the paper, to the parameter: 26.75 M at 13,003 genes.
@@ -96,6 +104,7 @@ class Config:
             "n_hidden": 512,
             "n_latent": 50,
             "n_components": 0,
+            "reads": "genes",
             "n_heads": 3,
             "attention": "dot",
             "temperature": 1.0,
@@ -127,6 +136,8 @@ class Config:
             Settings that are to differ.
         """
         settings: dict[str, Any] = {
+            "n_hidden": 128,
+            "reads": "genes",
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",

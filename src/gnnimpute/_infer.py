@@ -62,25 +62,37 @@ def check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:
         raise ValueError(msg)
 
 
+@torch.no_grad()
+def projections(network: Autoencoder, rows: Rows) -> Tensor:
+    """All cells on the directions of the linear part, (n_cells, n_inputs): what an encoder of components reads."""
+    return torch.cat([rows.gather(c) @ network.directions for c in chunks(rows.counts.shape[0])])
+
+
 @torch.inference_mode()
 def embed(network: Autoencoder, rows: Rows, graph: NeighborGraph) -> Tensor:
     """Latent of every cell, of shape (n_cells, n_latent), and its components if the linear part has a share."""
-    network.eval()
+    return attend(network, read(network, rows), graph)
+
+
+@torch.inference_mode()
+def read(network: Autoencoder, rows: Rows) -> Tensor:
+    """What is taken of each cell alone, (n_cells, n_read)."""
     depth = torch.from_numpy(log_depth(rows.counts)).to(rows.device)
-    return attend(network, torch.cat([network.read(rows.gather(c), depth[c]) for c in chunks(graph.n_cells)]), graph)
+    return torch.cat([network.read(rows.gather(c), depth[c]) for c in chunks(rows.counts.shape[0])])
 
 
 @torch.inference_mode()
 def attend(network: Autoencoder, read: Tensor, graph: NeighborGraph) -> Tensor:
     """The same from what was read of each cell alone, (n_cells, n_read)."""
+    network.eval()
     neighbors = _neighbors(graph, read.device)
-    n_hidden = network.attention1.weight.shape[1]
-    h1 = read[:, :n_hidden].reshape(len(read), network.attention1.n_heads, -1)
+    h1 = network.projected(read)
     h2 = torch.cat([network.attention2.project(network.hidden(h1, neighbors[c])) for c in chunks(graph.n_cells)])
     latent = torch.cat([network.latent(h2, neighbors[c]) for c in chunks(graph.n_cells)])
     if network.linear is None or not network.linear.is_used:
         return latent
-    line = (network.linear.components(read[:, n_hidden:], neighbors[c]) for c in chunks(graph.n_cells))
+    read = read[:, -network.linear.n_read :]
+    line = (network.linear.components(read, neighbors[c]) for c in chunks(graph.n_cells))
     return torch.cat([latent, torch.cat(list(line))], 1)
 
 
@@ -105,7 +117,7 @@ def _neighbors(graph: NeighborGraph, device: torch.device | str) -> Tensor:
 def _hidden(network: Autoencoder, rows: Rows, neighbors: Tensor) -> tuple[Tensor, Tensor]:
     """What the first layer gives, (n_cells, n_hidden), and its projections before attention, (n_cells, H, C)."""
     network.eval()
-    h1 = torch.cat([network.project(rows.gather(c)) for c in chunks(len(neighbors))])
+    h1 = torch.cat([network.project(network.inputs(rows.gather(c))) for c in chunks(len(neighbors))])
     return torch.cat([network.hidden(h1, neighbors[c]) for c in chunks(len(neighbors))]), h1
 
 

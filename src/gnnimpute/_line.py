@@ -74,8 +74,8 @@ def logged(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
 def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator) -> Floats:
     """Components of log counts, (n_genes, k); genes are scaled half-way to unit variance.
 
-    One more than `n_components`: nothing is centred, so that the first is close to the mean. Fewer, where cells or genes
-    are few: a gene that is nearly a component of its own would be predicted from the cell's own count.
+    One more than `n_components`: nothing is centred, so that the first is close to the mean. Fewer, where cells or
+    genes are few: a gene that is nearly a component of its own would be predicted from the cell's own count.
     """
     from sklearn.utils.extmath import randomized_svd
     from sklearn.utils.sparsefuncs import mean_variance_axis

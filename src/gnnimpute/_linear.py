@@ -50,8 +50,18 @@ class Linear(nn.Module):
         """Whether it has a share in what the network says."""
         return bool(self.weight > 0)
 
+    @property
+    def directions(self) -> Tensor:
+        """Both projections side by side, (n_genes, 2 r)."""
+        return torch.cat([self.own, self.neighbors], 1)
+
+    @property
+    def n_read(self) -> int:
+        """Numbers that are read of a cell."""
+        return 2 * self.own.shape[1] + 1
+
     def read(self, x: SparseRows, depth: Tensor) -> Tensor:
-        return torch.cat([x @ torch.cat([self.own, self.neighbors], 1), depth[:, None]], 1)
+        return torch.cat([x @ self.directions, depth[:, None]], 1)
 
     def components(self, read: Tensor, neighbors: Tensor) -> Tensor:
         own, other, depth = (*read[:, :-1].chunk(2, dim=1), read[:, -1:])

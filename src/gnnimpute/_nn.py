@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -88,10 +88,11 @@ class GraphAttention(nn.Module):
 class Autoencoder(nn.Module):
     """Two graph attention layers to a latent of each cell, two linear layers back to its genes.
 
-    The encoder reads log1p of normalised counts. Centring and scaling to unit variance are folded into the first
-    layer, ``(x - mean) / sd @ W = x @ (W / sd) - (mean / sd) @ W``, so that the rows stay sparse.
+    The encoder reads log1p of normalised counts, or their projections on the directions of the linear part. Centring
+    and scaling to unit variance are folded into the first layer, ``(x - mean) / sd @ W = x @ (W / sd) - (mean / sd) @
+    W``, so that the rows stay sparse.
 
-    Shapes: encode ``x`` (m, n_genes), ``first`` (r, k), ``second`` (s, k) -> (s, n_latent); decode -> (s, n_genes),
+    Shapes: encode ``x`` (m, n_inputs), ``first`` (r, k), ``second`` (s, k) -> (s, n_latent); decode -> (s, n_genes),
     the logits of each gene's share of the cell, or (squared error) the expression itself. A latent that goes on with
     the components of the linear part, (s, n_latent + n_components), is decoded to the mean of both.
     """
@@ -112,7 +113,9 @@ class Autoencoder(nn.Module):
             "temperature": config.temperature,
             "dropout_rate": config.attention_dropout_rate,
         }
-        self.attention1 = GraphAttention(n_genes, config.n_hidden, **layer)  # type: ignore[arg-type]
+        self.reads_components = config.reads == "components"
+        n_inputs = 2 * config.n_components if self.reads_components else n_genes
+        self.attention1 = GraphAttention(n_inputs, config.n_hidden, **layer)  # type: ignore[arg-type]
         self.attention2 = GraphAttention(config.n_hidden, config.n_latent, **layer)  # type: ignore[arg-type]
         self.norm1 = nn.BatchNorm1d(config.n_hidden)
         self.norm2 = nn.BatchNorm1d(config.n_latent)
@@ -123,20 +126,30 @@ class Autoencoder(nn.Module):
             self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.linear = Linear(n_genes, config.n_components) if config.n_components else None
         self.register_buffer("mean", torch.zeros(n_genes))
-        self.register_buffer("scale", torch.ones(n_genes))
+        self.register_buffer("scale", torch.ones(n_inputs))
         self.register_buffer("target_total", torch.ones(()))
         if not self.is_share:
             # Genes differ a thousandfold in expression: each is predicted in units of its own standard deviation.
             self.register_buffer("spread", torch.ones(n_genes))
 
-    def encode(self, x: SparseRows, first: Tensor, second: Tensor) -> Tensor:
+    def encode(self, x: SparseRows | Tensor, first: Tensor, second: Tensor) -> Tensor:
         h = self.project(x)  # (m, H, C)
         hidden = self.hidden(h, first)  # (r, C)
         return self.latent(self.attention2.project(hidden), second)
 
-    def project(self, x: SparseRows) -> Tensor:
+    def inputs(self, x: SparseRows) -> SparseRows | Tensor:
+        """What the encoder reads of some rows, (m, n_inputs)."""
+        return x @ self.directions if self.reads_components else x
+
+    @property
+    def directions(self) -> Tensor:
+        """Directions of the linear part that rows are projected on, (n_genes, n_inputs)."""
+        return cast("Linear", self.linear).directions
+
+    def project(self, x: SparseRows | Tensor) -> Tensor:
         weight = self.attention1.weight / self.scale[:, None]
-        h = x @ weight - self.mean @ weight
+        mean = self.mean @ self.directions if self.reads_components else self.mean
+        h = x @ weight - mean @ weight
         return h.view(len(h), self.attention1.n_heads, -1)
 
     def hidden(self, h: Tensor, first: Tensor) -> Tensor:
@@ -150,15 +163,26 @@ class Autoencoder(nn.Module):
     @property
     def n_read(self) -> int:
         """Numbers that are read of a cell's own counts."""
-        n_linear = 0 if self.linear is None or not self.linear.is_used else 2 * self.linear.own.shape[1] + 1
-        return self.attention1.weight.shape[1] + n_linear
+        n_projected = 0 if self.reads_components else self.attention1.weight.shape[1]
+        return n_projected + (self.linear.n_read if self.linear is not None and self._needs_line else 0)
+
+    @property
+    def _needs_line(self) -> bool:
+        return self.reads_components or (self.linear is not None and self.linear.is_used)
 
     def read(self, x: SparseRows, depth: Tensor) -> Tensor:
         """All that a result takes of a cell's own counts, before its neighbours come in: (m, n_read)."""
-        h = self.project(x).flatten(1)
-        if self.linear is None or not self.linear.is_used:
-            return h
-        return torch.cat([h, self.linear.read(x, depth)], 1)
+        parts = [] if self.reads_components else [self.project(x).flatten(1)]
+        if self.linear is not None and self._needs_line:
+            parts.append(self.linear.read(x, depth))
+        return torch.cat(parts, 1)
+
+    def projected(self, read: Tensor) -> Tensor:
+        """The first layer's projections, (m, H, C), from what was read."""
+        if self.reads_components:
+            return self.project(read[:, :-1])
+        n_projected = self.attention1.weight.shape[1]
+        return read[:, :n_projected].reshape(len(read), self.attention1.n_heads, -1)
 
     def decode(self, latent: Tensor, genes: NDArray[np.int64] | None = None) -> Tensor:
         own, components = latent[:, : self.n_latent], latent[:, self.n_latent :]

@@ -14,32 +14,26 @@ from gnnimpute import _checkpoint
 from gnnimpute._borrowed import interruptible, torch_randomness
 from gnnimpute._counts import totals
 from gnnimpute._distributed import join
-from gnnimpute._infer import chunks, embed
+from gnnimpute._infer import projections
 from gnnimpute._loss import Hidden, hidden_loss, weight
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows
 from gnnimpute._training import Training, n_batches, start
+from gnnimpute._validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     import scipy.sparse as sp
-    from numpy.typing import NDArray
 
     from gnnimpute._config import Config
     from gnnimpute._graph import Block, NeighborGraph
     from gnnimpute._masking import Split
     from gnnimpute._nn import Autoencoder
+    from gnnimpute._rows import SparseRows
 
 log = logging.getLogger(__name__)
-
-VALIDATE_ON = 2048
-"""Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
-
-
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the linear part in the result that are compared."""
 
 
 def train(
@@ -88,14 +82,13 @@ def train(
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
-        cells = np.flatnonzero(np.diff(split.held_out.indptr))
-        watched = np.sort(np.random.default_rng(0).permutation(cells)[:VALIDATE_ON])
+        validation = Validation(state.network, split, graph, config, state.total)
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=not team.is_first or (None if progress is None else not progress))  # fmt: skip
         with interruptible() as interrupted, bar:
             while state.epoch < config.n_epochs and _is_falling(state.history["validation"], config):
                 loss = _epoch(state, split.kept, graph, config, labels)
-                _validate(state, split, graph, config, watched)
+                _validate(state, validation)
                 state.history["training"].append(loss)
                 state.epoch += 1
                 if after_epoch is not None:
@@ -108,7 +101,7 @@ def train(
                     log.warning("Interrupted after epoch %d: going on with the best weights so far.", state.epoch)
                     break
         state.network.load_state_dict(state.best)
-        _weigh_linear(state, split, graph, config, watched)
+        _weigh_linear(state, validation)
     state.network.eval()
     return state
 
@@ -122,14 +115,14 @@ def _is_falling(losses: list[float], config: Config) -> bool:
 def _average(state: Training, decay: float) -> None:
     """Move the averaged weights towards the present ones; early on the average is over fewer steps."""
     step = state.optimizer.n_steps
-    weight = 1 - min(decay, step / (step + 10))
+    share = 1 - min(decay, step / (step + 10))
     present = state.network.state_dict()
     for name, mean in state.average.state_dict().items():
         now = present[name]
         if name.startswith("linear."):
             continue  # in closed form: no step changes it
         if mean.is_floating_point():
-            mean.lerp_(now, weight)
+            mean.lerp_(now, share)
         else:
             mean.copy_(now)
 
@@ -141,11 +134,13 @@ def _epoch(
     state.network.train()
     split = hide(counts, config.hide_rate, config, rng=state.rng)
     rows = Rows(split.kept, float(state.network.target_total), device)
+    # Projections do not change with the weights: an epoch takes them once.
+    inputs = projections(state.network, rows) if state.network.reads_components else rows
     order = state.rng.permutation(graph.n_cells)
     losses = []
     for part in np.array_split(order, n_batches(counts.shape, config)):
         seeds = np.sort(state.team.share(part))
-        decoded = state.network.decode(_encode(state.network, rows, graph.block(seeds)))
+        decoded = state.network.decode(_encode(state.network, inputs, graph.block(seeds)))
         known = None if labels is None else labels[seeds]
         hidden = Hidden.of(
             split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
@@ -159,12 +154,17 @@ def _epoch(
     return _finite(float(torch.stack(losses).mean()), "training", state.epoch)
 
 
-def _encode(network: Autoencoder, rows: Rows, block: Block) -> torch.Tensor:
-    """Latent of the block's cells. Where they need most cells, all are read: that spares gathering them anew."""
-    nearly_all = 2 * len(block.cells) > rows.counts.shape[0]
-    x = rows.everything if nearly_all else rows.gather(block.cells)
-    first = block.cells[block.first] if nearly_all else block.first
-    return network.encode(x, *(torch.from_numpy(neighbors).to(rows.device) for neighbors in (first, block.second)))
+def _encode(network: Autoencoder, inputs: Rows | torch.Tensor, block: Block) -> torch.Tensor:
+    """Latent of the block's cells. Where they need most cells, all rows are read: that spares gathering them anew."""
+    device, first = network.mean.device, block.first
+    x: SparseRows | torch.Tensor
+    if isinstance(inputs, torch.Tensor):
+        x = inputs[torch.from_numpy(block.cells).to(device)]
+    elif 2 * len(block.cells) > inputs.counts.shape[0]:
+        x, first = inputs.everything, block.cells[first]
+    else:
+        x = inputs.gather(block.cells)
+    return network.encode(x, *(torch.from_numpy(neighbors).to(device) for neighbors in (first, block.second)))
 
 
 def _finite(loss: float, name: str, epoch: int) -> float:
@@ -174,12 +174,8 @@ def _finite(loss: float, name: str, epoch: int) -> float:
     return loss
 
 
-def _validate(state: Training, split: Split, graph: NeighborGraph, config: Config, cells: NDArray[np.int64]) -> None:
-    loss = np.nan
-    if state.team.is_first:
-        rows = Rows(split.kept, float(state.network.target_total), state.network.mean.device)
-        latent = embed(state.average, rows, graph)
-        loss = _validation_loss(state, state.average, latent, split=split, config=config, cells=cells)
+def _validate(state: Training, validation: Validation) -> None:
+    loss = validation.loss(state.average) if state.team.is_first else np.nan
     loss = _finite(state.team.told(loss), "validation", state.epoch)
     state.history["validation"].append(loss)
     if loss < state.best_loss or not state.best:
@@ -187,41 +183,8 @@ def _validate(state: Training, split: Split, graph: NeighborGraph, config: Confi
         state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
 
 
-def _weigh_linear(
-    state: Training, split: Split, graph: NeighborGraph, config: Config, cells: NDArray[np.int64]
-) -> None:
+def _weigh_linear(state: Training, validation: Validation) -> None:
     """Give the linear part the share of the result that predicts the held-out part best."""
-    linear = state.network.linear
-    if linear is None:
-        return
-    best = 0
-    if state.team.is_first:
-        latent = embed(state.network, Rows(split.kept, float(state.network.target_total), linear.weight.device), graph)
-        losses = []
-        for share in SHARES:
-            linear.weight.fill_(share)
-            losses.append(_validation_loss(state, state.network, latent, split=split, config=config, cells=cells))
-        best = int(np.argmin(losses))
-    linear.weight.fill_(SHARES[int(state.team.told(best))])
-
-
-@torch.no_grad()
-def _validation_loss(
-    state: Training,
-    network: Autoencoder,
-    latent: torch.Tensor,
-    *,
-    split: Split,
-    config: Config,
-    cells: NDArray[np.int64],
-) -> float:
-    device = network.mean.device
-    latent = latent[torch.from_numpy(cells).to(device)]
-    loss, n = 0.0, 0.0
-    for c in chunks(len(cells), 512):
-        some = cells[c]
-        hidden = Hidden.of(split.held_out[some], split.kept[some], config, total=state.total[some], device=device)
-        here = max(float(hidden.molecules.sum()), 1.0) if config.loss != "squared_error" else float(len(hidden.rows))
-        loss += here * float(hidden_loss(network, network.decode(latent[c]), hidden, config=config))
-        n += here
-    return loss / max(n, 1.0)
+    if state.network.linear is not None:
+        best = validation.best_share() if state.team.is_first else np.nan
+        state.network.linear.weight.fill_(state.team.told(best))

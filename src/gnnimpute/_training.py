@@ -12,6 +12,7 @@ import torch
 from gnnimpute._adam import Adam
 from gnnimpute._counts import totals
 from gnnimpute._distributed import Team
+from gnnimpute._infer import projections
 from gnnimpute._linear_fit import fit_linear
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, units
@@ -82,14 +83,12 @@ def start(
     network = Autoencoder(kept.shape[1], config)
     molecules_of = totals(kept)
     network.target_total.fill_(float(np.median(molecules_of[molecules_of > 0])))
-    mean, deviation = Rows(kept, float(network.target_total)).moments()
-    network.mean.copy_(torch.from_numpy(mean))
-    network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
     _start_at_gene_means(network, kept, config)
     if network.linear is not None:
         beyond_one = not network.is_share and config.hide == "nonzeros"
         fit_linear(network.linear, kept, graph, beyond_one=beyond_one, labels=labels, rng=rng)
         network.linear.weight.fill_(0.5)
+    _standardize(network, Rows(kept, float(network.target_total)))
     team.shared(network)
     team.own_dropout()
     network.to(device)
@@ -100,6 +99,17 @@ def start(
         warm_up=2 * n_batches(kept.shape, config),
     )
     return Training(network, copy.deepcopy(network), optimizer, rng, total=molecules_of, team=team)
+
+
+@torch.no_grad()
+def _standardize(network: Autoencoder, rows: Rows) -> None:
+    """Take the mean of genes and the spread of what the encoder reads."""
+    mean, deviation = (torch.from_numpy(moment) for moment in rows.moments())
+    network.mean.copy_(mean)
+    if network.reads_components:
+        deviation = projections(network, rows).std(0)
+    # Few cells have fewer components than there is room for: the rest is 0.
+    network.scale.copy_(torch.where(deviation > 0, deviation, 1))
 
 
 @torch.no_grad()
