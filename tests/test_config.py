@@ -112,7 +112,12 @@ def test_the_ends_of_a_range_are_allowed() -> None:
     for field in fields(Config):
         for end in (field.metadata["low"], field.metadata["high"]):
             if abs(end) != float("inf"):
-                assert getattr(Config(**{field.name: end}), field.name) == end
+                assert getattr(Config(**{"reads": "genes", field.name: end}), field.name) == end
+
+
+def test_there_must_be_components_to_read() -> None:
+    with pytest.raises(ValueError, match="has no components to read: add reads='genes'"):
+        Config(n_components=0)
 
 
 def test_a_whole_number_is_a_number() -> None:

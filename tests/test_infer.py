@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gnnimpute import Config, NeighborGraph, _infer
-from gnnimpute._config import Attention
+from gnnimpute._config import Attention, Reads
 from gnnimpute._counts import totals
 from gnnimpute._infer import attention, check_cells, chunks, device_named, embed
 from gnnimpute._nn import Autoencoder, GraphAttention
@@ -34,11 +34,12 @@ def rows(counts: sp.csr_matrix) -> Rows:
     return Rows(counts, float(np.median(totals(counts))))
 
 
-def a_network(kind: str, rows: Rows) -> Autoencoder:
+def a_network(kind: str, rows: Rows, reads: str = "genes") -> Autoencoder:
     """In training mode and with dropout, as a training leaves it: inference must not mind."""
     config = Config(
-        n_hidden=8, n_latent=4, n_heads=2, attention=kind, temperature=2.0, dropout_rate=0.5, attention_dropout_rate=0.5
-    )  # type: ignore[arg-type]
+        n_hidden=8, n_latent=4, n_heads=2, attention=kind, temperature=2.0, dropout_rate=0.5,
+        attention_dropout_rate=0.5, n_components=5, reads=reads,
+    )  # type: ignore[arg-type] # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Autoencoder(60, config)
@@ -48,17 +49,23 @@ def a_network(kind: str, rows: Rows) -> Autoencoder:
             norm.running_var.uniform_(0.5, 2)
     mean, deviation = rows.moments()
     network.mean.copy_(torch.from_numpy(mean))
-    network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
+    if reads == "components":
+        assert network.linear is not None
+        for directions in (network.linear.own, network.linear.neighbors):
+            directions.normal_(generator=torch.Generator().manual_seed(0))
+    else:
+        network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))
     return network
 
 
 @every_attention
-def test_embedding_is_that_of_the_full_batch(rows: Rows, graph: NeighborGraph, kind: str) -> None:
-    network = a_network(kind, rows)
+@pytest.mark.parametrize("reads", get_args(Reads))
+def test_embedding_is_that_of_the_full_batch(rows: Rows, graph: NeighborGraph, kind: str, reads: str) -> None:
+    network = a_network(kind, rows, reads)
     latent = embed(network, rows, graph)
     assert not latent.requires_grad
     neighbors = torch.from_numpy(graph.indices)
-    expected = network.eval().encode(rows.gather(slice(None)), neighbors, neighbors)
+    expected = network.eval().encode(network.inputs(rows.gather(slice(None))), neighbors, neighbors)
     assert latent.shape == (N_CELLS, 4)
     assert latent.std() > 0.1
     torch.testing.assert_close(latent, expected.detach())

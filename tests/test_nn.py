@@ -72,7 +72,8 @@ def a_network(config: Config, counts: sp.csr_matrix | None = None) -> Autoencode
 
 
 def small(attention: str, **changes: Any) -> Config:
-    return Config(**{"n_hidden": 8, "n_latent": 4, "n_heads": 3, "attention": attention, "temperature": 2.0, **changes})
+    settings = {"n_hidden": 8, "n_latent": 4, "n_heads": 3, "attention": attention, "temperature": 2.0}
+    return Config(**settings | {"reads": "genes"} | changes)
 
 
 def gather(network: Autoencoder, counts: sp.csr_matrix, cells: np.ndarray | slice) -> SparseRows:

@@ -31,7 +31,7 @@ class Config:
     n_components: int = _setting(
         50,
         "Dimensions of the linear part, whose weights have a closed form; its mean with the network is the result. "
-        "0: the network alone (paper).",
+        "0: the network alone, which then reads all genes (paper).",
         low=0,
     )
     reads: Reads = _setting(
@@ -51,12 +51,12 @@ class Config:
     hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
     hide_rate: float = _setting(0.5, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
     loss: Loss = _setting("poisson", "Loss on what was hidden: poisson, negative_binomial or squared_error (paper).")
-    learning_rate: float = _setting(3e-3, "Peak learning rate of Adam.", low=0)
+    learning_rate: float = _setting(1e-2, "Peak learning rate of Adam.", low=0)
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
     n_epochs: int = _setting(50, "Most epochs: passes over all cells.", low=1)
-    patience: int = _setting(5, "Epochs without a better validation loss after which training stops.", low=1)
+    patience: int = _setting(4, "Epochs without a better validation loss after which training stops.", low=1)
     tolerance: float = _setting(
-        2e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=0.1
+        5e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=0.1
     )
     averaging: float = _setting(
         0.98, "Weights are averaged over steps with this decay; 0 leaves it out.", low=0, high=0.9999
@@ -141,8 +141,10 @@ class Config:
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",
+            "learning_rate": 3e-3,
             "n_epochs": 100,
             "patience": 25,
+            "tolerance": 2e-4,
         }
         return cls(**(settings | changes))
 
