@@ -23,9 +23,7 @@ def network_of(n_genes: int, rng: np.random.Generator, **settings: object) -> Au
     return network
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"attention": "additive", "n_heads": 2}, {"reads": "genes", "n_heads": 3}]
-)
+@pytest.mark.parametrize("settings", [{}, {"attention": "additive", "n_heads": 2}, {"reads": "genes", "n_heads": 3}])
 def test_shares_sum_to_the_difference_in_the_score(rng: np.random.Generator, settings: dict[str, object]) -> None:
     network = network_of(30, rng, **settings)
     x = sp.csr_matrix(rng.poisson(1.0, size=(40, 30)).astype(np.float32))

@@ -94,7 +94,7 @@ def test_only_the_named_file_is_written(fit, path, tmp_path, monkeypatch):
 
 def other_run(name, counts, graph):
     return {
-        "setting": {"config": settings(learning_rate=0.01)},
+        "setting": {"config": settings(learning_rate=0.02)},
         "settings": {"config": settings(n_hidden=9, loss="negative_binomial")},
         "seed": {"rng": 1},
         "cells": {"counts": counts[::-1]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +67,27 @@ def test_it_says_what_impute_gives(adata: AnnData, imputer: GNNImputer) -> None:
     assert why.posterior == pytest.approx((1 - why.own_pull) * why.mean + why.own_pull * why.count, rel=1e-4)
     counts = adata[why.neighbors.index, "gene1"].layers["counts"].toarray()[:, 0]
     np.testing.assert_array_equal(why.neighbors["count"], counts)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_linear_part_is_taken_apart(adata: AnnData, imputer: GNNImputer, share: float) -> None:
+    imputer = copy.deepcopy(imputer)
+    imputer.network_.linear.weight.fill_(share)
+    # A marker, in a cell of its type and in one of another.
+    why, elsewhere = (tl.explain(adata, cell, "gene1", imputer=imputer) for cell in ("cell70", "cell130"))
+    if not share:
+        assert why.linear is None
+        assert "linear" not in str(why)
+        return
+    part = why.linear
+    assert part.share == share
+    assert share * part.value + (1 - share) * part.network == pytest.approx(why.mean, rel=1e-4)
+    assert part.typical + part.own + part.neighbors == pytest.approx(part.value, rel=1e-3)
+    assert part.own + part.neighbors > 0 > elsewhere.linear.own + elsewhere.linear.neighbors
+    assert f"{share:.0%} of a linear prediction's {part.value:.3g}" in str(why)
+    # What is said of a mean cell does not depend on the cell, but for its depth.
+    same = part.typical / why.total
+    assert elsewhere.linear.typical / elsewhere.total == pytest.approx(same, rel=0.1)
 
 
 def test_the_text_names_what_matters(adata: AnnData, imputer: GNNImputer) -> None:

@@ -76,7 +76,7 @@ def test_masked_values_of_training_cells_are_learnt_from(normalized, hold_out, g
 
 
 def test_curves_are_the_metrics_of_validation_cells(normalized, hold_out, graph):
-    config = replace(SMALL, n_components=0)  # its share is chosen after the last epoch
+    config = replace(SMALL, n_components=0, reads="genes")  # its share is chosen after the last epoch
     imputed = impute_labelled(hold_out, graph, config=config, curves=True)
     assert all(len(imputed.history[name]) == 3 for name in ("training", "validation", "mse", "mae", "pcc", "cs"))
     masked = (normalized - hold_out.train).tocoo()

@@ -37,7 +37,8 @@ def test_every_setting_has_an_option_with_its_description() -> None:
 
 @pytest.mark.parametrize("field", fields(gi.Config), ids=lambda field: field.name)
 def test_every_setting_arrives(field: Any) -> None:
-    value = {"attention": "mean", "hide": "nonzeros", "loss": "squared_error"}.get(field.name, field.metadata["low"])
+    names = {"attention": "mean", "hide": "nonzeros", "loss": "squared_error", "reads": "genes"}
+    value = names.get(field.name, field.metadata["low"])
     value = int(max(value, 1)) if isinstance(field.default, int) else value
     options = options_of(settings, [f"--{field.name.replace('_', '-')}", str(value)])
     assert config_of(options, paper=False) == gi.Config(**{field.name: value})

@@ -51,7 +51,7 @@ LAYERS = (
     | {"_keys", "_masking", "_molecules", "_names", "_processes", "_ridge", "metrics"},
     # torch starts here
     {"_adam", "_distributed", "_line", "_linear", "_linear_fit", "_linear_nonzeros", "_loss", "_nn", "_rows"},
-    {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_train", "_training", "_values"}
+    {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_train", "_training", "_validation", "_values"}
     | {"_attribution", "_uncertainty"},
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_interval"},
     # AnnData starts here

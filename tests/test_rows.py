@@ -96,7 +96,7 @@ def test_product_and_its_gradient_are_those_of_a_matrix(
 
 @pytest.mark.parametrize("n_heads", [1, 3])
 def test_first_layer_centres_and_scales_without_a_dense_matrix(counts: sp.csr_matrix, n_heads: int) -> None:
-    network = Autoencoder(60, Config(n_hidden=5, n_latent=2, n_heads=n_heads)).double()
+    network = Autoencoder(60, Config(n_hidden=5, n_latent=2, n_heads=n_heads, reads="genes")).double()
     mean, deviation = Rows(counts, 100.0).moments()
     network.mean.copy_(torch.from_numpy(mean))
     network.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1)))

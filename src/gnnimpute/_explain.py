@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from gnnimpute._attribution import integrated_gradients
 from gnnimpute._counts import totals
-from gnnimpute._explanation import Explanation
+from gnnimpute._explanation import Explanation, LinearPart
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
+from gnnimpute._infer import embed
 from gnnimpute._modelled import modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     from anndata import AnnData
 
+    from gnnimpute._graph import NeighborGraph
     from gnnimpute._imputer import GNNImputer
 
 
@@ -41,7 +45,8 @@ def explain(
 
     The network does not average the neighbours' counts of the gene: it reads all their genes, weighs the cells, and
     decodes what such a cell expresses. The neighbours' counts of the gene are shown beside it, so that one can see
-    whether they bear it out.
+    whether they bear it out. The linear part beside the network weighs all neighbours alike; what it adds for them and
+    for the cell itself is said apart.
 
     Parameters
     ----------
@@ -119,6 +124,7 @@ def explain(
         own_pull=mean / (mean + dispersion),
         target_total=imputer.target_total_,
         neighbors=neighbors,
+        linear=_linear_part(imputer, counts, graph, here, column),
     )
 
 
@@ -191,6 +197,30 @@ def drivers(
         direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
         shares[group], _ = integrated_gradients(network, normalized, graph, direction=direction.astype(np.float32))
     return pd.DataFrame(shares, index=imputer.genes_)
+
+
+@torch.inference_mode()
+def _linear_part(
+    imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph, cell: int, gene: int
+) -> LinearPart | None:
+    """The linear part of one value, taken apart: what it says of a mean cell, and what changes that."""
+    network = imputer.network_
+    if network.linear is None or not network.linear.is_used:
+        return None
+    rows = Rows(counts, imputer.target_total_, network.mean.device)
+    latent = embed(network, rows, graph)[cell : cell + 1]
+    # Both parts are scaled alike, so that the shares of all genes sum to 1.
+    scale = float(totals(counts[cell])[0]) / float(network.decode(latent).exp().sum())
+    alone = network.decode(latent[:, : network.n_latent]).softmax(1)[0, gene]
+    z = latent[:, network.n_latent :]
+    slope = network.linear.coefficients[gene]
+    others = graph.indices[cell, 1:]
+    x = torch.from_numpy(rows.normalized(np.concatenate([[cell], others])).toarray()).to(rows.device) - network.mean
+    own = x[0] @ network.linear.own @ slope
+    neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
+    typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
+    parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
+    return LinearPart(float(network.linear.weight), *(scale * float(part) for part in parts))
 
 
 def _row(adata: AnnData, names: pd.Index, cell: str) -> int:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 8
 """Cells that the text names."""
+
+
+class LinearPart(NamedTuple):
+    """What the linear part has to do with an imputed value, at the depth of the cell."""
+
+    share: float
+    """Its share in the expectation; the rest is the network's."""
+    network: float
+    """What the network alone expects."""
+    value: float
+    """What the linear part alone expects: the sum of the next three, or a floor of 5 % of the gene's mean."""
+    typical: float
+    """What it expects of a mean cell among mean cells."""
+    own: float
+    """What the cell's own counts, of all genes, add to that."""
+    neighbors: float
+    """What the plain mean of its neighbours adds: all have the same weight here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +45,7 @@ class Explanation:
     total: float
     """All that was counted in the cell."""
     mean: float
-    """What the network expects there."""
+    """What is expected there, by the network and the linear part together."""
     posterior: float
     """The same, given the cell's own count too."""
     lower: float
@@ -40,14 +57,17 @@ class Explanation:
     redetection: float
     """Probability that another library of the cell, as deep, shows the gene; of a zero, that it is a dropout."""
     own_weight: float
-    """Share of the cell's own counts, of all genes, in its latent; the rest is its neighbours'."""
+    """Share of the cell's own counts, of all genes, in its latent, which the network decodes; the rest is its
+    neighbours'."""
     own_pull: float
-    """Share of the cell's own count of the gene in the posterior; the rest is the network's mean."""
+    """Share of the cell's own count of the gene in the posterior; the rest is the mean."""
     target_total: float
     """Total that normalised values are scaled to."""
     neighbors: pd.DataFrame
-    """Other cells, the heaviest first: ``weight`` in the cell's latent, ``count`` of the gene, ``total``, and
-    ``normalized``, the count scaled to the median total."""
+    """Cells that the network attends to, the heaviest first: ``weight`` in the cell's latent, ``count`` of the gene,
+    ``total``, and ``normalized``, the count scaled to the median total."""
+    linear: LinearPart | None
+    """The linear part; None if it has no share."""
 
     @property
     def neighbors_mean(self) -> float:
@@ -63,13 +83,14 @@ class Explanation:
         lines = [
             f"{self.gene} in cell {self.cell}",
             f"  counted       {self.count:g} of the cell's {self.total:,.0f} molecules",
-            f"  expected      {self.mean:.3g} at this depth, by the network ({self._normalized(self.mean):.3g} "
-            f"normalised to {self.target_total:,.0f})",
+            f"  expected      {self.mean:.3g} at this depth ({self._normalized(self.mean):.3g} "
+            f"normalised to {self.target_total:,.0f}){self._shares()}",
             f"  posterior     {self.posterior:.3g}, the cell's own count too; it pulls with {self.own_pull:.0%}",
             f"  interval      {self.lower:.3g} to {self.upper:.3g} with a probability of {self.level:.0%}",
             f"  another library of this cell, as deep, would show it with a probability of {self.redetection:.0%}"
             + (f": the zero is {self._verdict()}" if not self.count else ""),
-            f"What the cell is like comes to {self.own_weight:.0%} from its own counts, the rest from "
+            *self._line(),
+            f"In the network, what the cell is like comes to {self.own_weight:.0%} from its own counts, the rest from "
             f"{len(self.neighbors)} other cells:",
             f"  {detected} of them show {self.gene}; weighted and at the depth of this cell, {self.neighbors_mean:.3g}",
         ]
@@ -81,6 +102,22 @@ class Explanation:
 
     def _normalized(self, value: float) -> float:
         return value * self.target_total / max(self.total, 1.0)
+
+    def _shares(self) -> str:
+        if self.linear is None:
+            return ", by the network"
+        part = self.linear
+        parts = ((part.share, "a linear prediction", part.value), (1 - part.share, "the network", part.network))
+        return ": " + ", ".join(f"{share:.0%} of {name}'s {value:.3g}" for share, name, value in parts)
+
+    def _line(self) -> list[str]:
+        if self.linear is None:
+            return []
+        return [
+            f"In the linear prediction, {self.linear.typical:.3g} for any cell of this depth, "
+            f"{self.linear.own:+.2g} for this cell's own counts of all genes, "
+            f"{self.linear.neighbors:+.2g} for the plain mean of its neighbours.",
+        ]
 
     def _verdict(self) -> str:
         if self.redetection >= 0.5:
