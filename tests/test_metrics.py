@@ -51,6 +51,18 @@ def test_molecules_are_scored_on_their_scale(thinned: HoldOut, guess: np.ndarray
     assert set(scores) == MOLECULES
 
 
+def test_coverage_is_that_of_the_held_out_molecules(thinned: HoldOut, masked: HoldOut, guess: np.ndarray) -> None:
+    hidden, _ = unseal(thinned)
+    mean, size, (cells, genes) = guess / 4, np.full_like(guess, 2.0), ([5, 2], [7, 1, 30])
+    assert metrics.score_coverage(thinned, mean, size) == metrics.coverage(hidden, mean, size)
+    part = (hidden[cells][:, genes], mean[cells][:, genes], size[cells][:, genes])
+    chosen = {"levels": (0.6,), "least": 0.1, "rng": 3}
+    expected = metrics.coverage(*part, **chosen)
+    assert metrics.score_coverage(thinned, *part[1:], cells=cells, genes=genes, **chosen) == expected
+    with pytest.raises(ValueError, match=r"intervals are of molecules. Use HoldOut.thin"):
+        metrics.score_coverage(masked, mean, size)
+
+
 def test_masked_values_are_scored_on_the_scale_of_the_paper(
     masked: HoldOut, guess: np.ndarray, counts: sp.csr_matrix
 ) -> None:

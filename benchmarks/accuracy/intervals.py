@@ -26,12 +26,11 @@ def coverages(path: Path, *, rate: float, seed: int) -> dict[str, dict[float, fl
     adata = anndata.read_h5ad(path)
     counts = sp.csr_matrix(adata.layers.get("counts", adata.X))
     hold_out = gi.metrics.HoldOut.thin(counts, rate, rng=seed)
-    held_out = counts - hold_out.train
     adata = anndata.AnnData(hold_out.train, obs=adata.obs[[]].copy(), var=adata.var[[]].copy())
     gi.pp.prepare(adata, rng=seed)
     imputer = gi.tl.fit(adata, rng=seed)
     cells, genes = (np.flatnonzero(frame["gnnimpute_pass"]) for frame in (adata.obs, adata.var))
-    kept, truth = hold_out.train[cells][:, genes], sp.csr_matrix(held_out)[cells][:, genes]
+    kept = hold_out.train[cells][:, genes]
     graph = gi.NeighborGraph.from_sparse(
         adata.obsp["gnnimpute_neighbors_distances"][cells][:, cells], nearest="smallest"
     )
@@ -44,7 +43,8 @@ def coverages(path: Path, *, rate: float, seed: int) -> dict[str, dict[float, fl
         for name, how in judged.items():
             n = int((mean >= how.get("least", 0)).sum())
             entries[name] += n
-            for level, share in gi.metrics.coverage(truth[rows], mean, size, levels=LEVELS, rng=start, **how).items():
+            chosen = {"cells": cells[rows], "genes": genes, "levels": LEVELS, "rng": start}
+            for level, share in gi.metrics.score_coverage(hold_out, mean, size, **chosen, **how).items():
                 sums[name][level] += n * share if n else 0.0
     return {name: {level: total / entries[name] for level, total in part.items()} for name, part in sums.items()}
 

@@ -11,7 +11,6 @@ from gnnimpute import _false_signal as fs
 from gnnimpute import metrics
 from gnnimpute._check import Check, at_most, most_expressed, normalized
 from gnnimpute._check_null import dealt
-from gnnimpute._holdout import unseal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,14 +140,13 @@ def calibrated(trial: Trial) -> Check:
     if trial.imputer.config.hide == "molecules":
         rows = np.arange(trial.kept.n_obs)[:N_TESTED]
         genes = np.sort(most_expressed(trial.kept.X, N_TESTED))
-        hidden, exposure = unseal(trial.hold_out)
-        # Sealed until everything is fitted: from here on it only judges.
-        held_out = hidden[trial.cells[rows]][:, trial.genes[genes]]
-        names = list(trial.imputer.genes_[genes])
+        rate, names = trial.hold_out.rate, list(trial.imputer.genes_[genes])
         mean, size = trial.imputer.further(
-            trial.kept.X, trial.graph, exposure=float(exposure[0]), genes=names, cells=rows
+            trial.kept.X, trial.graph, exposure=rate / (1 - rate), genes=names, cells=rows
         )
-        shares = metrics.coverage(held_out, mean, size, levels=LEVELS, rng=trial.seed)
+        shares = metrics.score_coverage(
+            trial.hold_out, mean, size, cells=trial.cells[rows], genes=trial.genes[genes], levels=LEVELS, rng=trial.seed
+        )
         value = max(abs(share - level) for level, share in shares.items())
         said = ", ".join(f"{level:.0%} hold {share:.1%}" for level, share in shares.items())
     return Check(

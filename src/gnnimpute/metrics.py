@@ -25,6 +25,8 @@ from ._molecules import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
 
@@ -50,6 +52,7 @@ __all__ = [
     "poisson_loss",
     "score",
     "score_cells",
+    "score_coverage",
     "split_cells",
 ]
 
@@ -161,6 +164,43 @@ def score_cells(
         raise ValueError(msg)
     truth, factor = _opened(hold_out, cells, genes)
     return losses_by_cell(truth, imputed, losses=(loss,), factor=factor)[:, 0]
+
+
+def score_coverage(
+    hold_out: HoldOut,
+    mean: ArrayLike,
+    size: ArrayLike,
+    *,
+    cells: ArrayLike | None = None,
+    genes: ArrayLike | None = None,
+    levels: Sequence[float] = (0.5, 0.8, 0.95),
+    least: float = 0.0,
+    randomized: bool = True,
+    rng: np.random.Generator | int = 0,
+) -> dict[float, float]:
+    """Share of the held-out molecules that lie in central predictive intervals.
+
+    Parameters
+    ----------
+    hold_out
+        From :meth:`HoldOut.thin`.
+    mean, size
+        Predicted counts, each of shape (n_cells, n_genes), as :meth:`gnnimpute.GNNImputer.further` gives them with
+        ``exposure=rate / (1 - rate)``.
+    cells, genes
+        As in :func:`score`.
+    levels, least, randomized, rng
+        As in :func:`coverage`.
+
+    Returns
+    -------
+    Share for each level; nan if no entry is left.
+    """
+    if hold_out.kind != "molecules":
+        msg = "This hold-out hides non-zeros: intervals are of molecules. Use HoldOut.thin."
+        raise ValueError(msg)
+    held_out, _ = _opened(hold_out, cells, genes)
+    return coverage(held_out, mean, size, levels=levels, least=least, randomized=randomized, rng=rng)
 
 
 def _opened(
