@@ -100,11 +100,14 @@ def fit_dispersion(
     for mean, seen, held_out in blocks:
         cell, gene = np.nonzero(held_out)
         molecules = held_out[cell, gene]
+        # The posterior is u (1 + y / theta) with u = 1 / (1 / lambda + 1 / theta): little memory to go through.
+        inverse, u = 1 / np.maximum(mean, np.float32(1e-30)), np.empty_like(mean)
         for d, dispersion in enumerate(DISPERSIONS.astype(np.float32)):
-            expected = ratio * posterior(mean, seen, dispersion)
-            log_expected = np.log(np.maximum(expected[cell, gene], 1e-9))
-            evidence[d] += np.bincount(gene, molecules * log_expected, minlength=n_genes)
-            evidence[d] -= expected.sum(0, dtype=np.float64)
+            np.reciprocal(np.add(inverse, 1 / dispersion, out=u), out=u)
+            total = u.sum(0) + np.einsum("cg,cg->g", u, seen) / dispersion
+            expected = ratio * u[cell, gene] * (1 + seen[cell, gene] / dispersion)
+            evidence[d] += np.bincount(gene, molecules * np.log(np.maximum(expected, 1e-9)), minlength=n_genes)
+            evidence[d] -= ratio * total
     likelihood = np.exp(evidence - evidence.max(0))
     common = np.full(len(DISPERSIONS), 1 / len(DISPERSIONS))
     for _ in range(n_rounds):
