@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import scipy.sparse as sp
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from gnnimpute._config import Estimate, Output
     from gnnimpute._imputer import GNNImputer
+    from gnnimpute._modelled import Modelled
 
 
 def impute(
@@ -113,6 +116,7 @@ def impute(
     check_key(adata, key_added)
     warn_if_useless(adata)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
+    wanted = _Wanted(columns, estimate, output, interval, key_added, is_layer=out is None and genes is None)
     if out is not None:
         place(out, adata.n_obs, len(columns))  # refused before any work
     chosen = modelled(
@@ -129,53 +133,28 @@ def impute(
     training: dict[str, Any] = {}
     if imputer is None:
         config = config or Config.of(estimate)
-        can_be_posterior = config.hide == "molecules"
-        check_choices(estimate, output, can_be_posterior=can_be_posterior)
-        check_interval(interval, is_layer=out is None and genes is None, can_be_posterior=can_be_posterior)
+        wanted.check(can_be_posterior=config.hide == "molecules")
         names = adata.var_names[chosen.genes]
         imputer = fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
         seed = int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
         training = {"seed": seed, "blind_validation": chosen.blind is not None}
-        about = imputer.summary()
     else:
-        about = imputer.summary()  # an error if it is not fitted
-        check_interval(
-            interval, is_layer=out is None and genes is None, can_be_posterior=imputer.dispersion_ is not None
-        )
+        imputer.summary()  # an error if it is not fitted
+        wanted.check(can_be_posterior=imputer.dispersion_ is not None)
         chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_))
-    layers = {}
-    if is_lazy(chosen.counts):
-        lazy = on_demand(imputer, chosen, adata.var_names.to_numpy(str), estimate=estimate, output=output)
-        lazily = out is None and genes is None
-        values = as_dask(lazy) if lazily else lazy.fill(place(out, adata.n_obs, len(columns)), columns)
-        latent, attention = lazy.cells.latent[:, : imputer.config.n_latent], None
-    else:
-        values = place(out, adata.n_obs, len(columns))
-        names = adata.var_names[chosen.genes]
-        source = (align(chosen.counts[chosen.cells][:, chosen.genes], names, imputer.genes_), chosen.graph)
-        imputer.transform(
-            *source,
-            genes=adata.var_names[columns[np.isin(columns, chosen.genes)]],
-            estimate=estimate,
-            output=output,
-            out=Surrounded(values, chosen, columns, output=output, target_total=imputer.target_total_),
-        )
-        if interval is not None:
-            layers = uncertainty(adata, imputer, chosen, source=source, level=interval, output=output, key=key_added)
-        latent = spread(imputer.embed(*source), chosen.cells, adata.n_obs)
-        attention = spread_graph(imputer.attention(*source), chosen.cells, adata.n_obs)
+    made = (_lazily if is_lazy(chosen.counts) else _in_memory)(adata, imputer, chosen, wanted, out)
 
     # From here on nothing can go wrong: an error leaves `adata` as it was.
     if out is None and genes is not None:
-        adata.obsm[f"{key_added}_genes"] = pd.DataFrame(values, index=adata.obs_names, columns=list(genes))
+        adata.obsm[f"{key_added}_genes"] = pd.DataFrame(made.imputed, index=adata.obs_names, columns=list(genes))
     elif out is None:
-        adata.layers[key_added] = values
-    replace_uncertainty(adata, key_added, layers)
-    adata.obsm[key_added] = latent
-    if attention is not None:
-        adata.obsp[_keys.attention(key_added)] = attention
+        adata.layers[key_added] = made.imputed
+    replace_uncertainty(adata, key_added, made.uncertainty)
+    adata.obsm[key_added] = made.latent
+    if made.attention is not None:
+        adata.obsp[_keys.attention(key_added)] = made.attention
     adata.uns[key_added] = {
-        **about,
+        **imputer.summary(),
         "estimate": estimate,
         "output": output,
         "unit": UNITS[output].format(imputer.target_total_),
@@ -185,3 +164,58 @@ def impute(
         "n_genes": len(chosen.genes),
         **training,
     }
+
+
+class _Wanted(NamedTuple):
+    """What is asked for."""
+
+    columns: NDArray[np.int64]
+    """Positions of the genes."""
+    estimate: Estimate
+    output: Output
+    interval: float | None
+    key: str
+    is_layer: bool
+    """Whether all genes go to a layer."""
+
+    def check(self, *, can_be_posterior: bool) -> None:
+        """Raise ValueError for what the network cannot say."""
+        check_choices(self.estimate, self.output, can_be_posterior=can_be_posterior)
+        check_interval(self.interval, is_layer=self.is_layer, can_be_posterior=can_be_posterior)
+
+
+class _Made(NamedTuple):
+    """What was made of all cells."""
+
+    imputed: Any
+    latent: NDArray[np.float32]
+    attention: sp.csr_matrix | None = None
+    uncertainty: dict[str, NDArray[np.float32]] = {}  # noqa: RUF012 -- never written to
+
+
+def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
+    values = place(out, adata.n_obs, len(wanted.columns))
+    names = adata.var_names[chosen.genes]
+    source = (align(chosen.counts[chosen.cells][:, chosen.genes], names, imputer.genes_), chosen.graph)
+    imputer.transform(
+        *source,
+        genes=adata.var_names[wanted.columns[np.isin(wanted.columns, chosen.genes)]],
+        estimate=wanted.estimate,
+        output=wanted.output,
+        out=Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=imputer.target_total_),
+    )
+    layers = {}
+    if wanted.interval is not None:
+        asked: dict[str, Any] = {"level": wanted.interval, "output": wanted.output, "key": wanted.key}
+        layers = uncertainty(adata, imputer, chosen, source=source, **asked)
+    latent = spread(imputer.embed(*source), chosen.cells, adata.n_obs)
+    return _Made(values, latent, spread_graph(imputer.attention(*source), chosen.cells, adata.n_obs), layers)
+
+
+def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
+    names = adata.var_names.to_numpy(str)
+    lazy = on_demand(imputer, chosen, names, estimate=wanted.estimate, output=wanted.output)
+    latent = lazy.cells.latent[:, : imputer.config.n_latent]
+    if wanted.is_layer:
+        return _Made(as_dask(lazy), latent)
+    return _Made(lazy.fill(place(out, adata.n_obs, len(wanted.columns)), wanted.columns), latent)
