@@ -72,6 +72,25 @@ def test_a_report_of_each_command(tmp_path: Path) -> None:
     assert "ends in .html" in done.stderr
 
 
+def test_groups_of_ones_own_in_the_report(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in.h5ad", n_types=3), tmp_path / "out.h5ad"
+    adata = gi.io.read(source)
+    adata.obs["type"] = [f"kind {number % 3}" for number in range(240)]
+    gi.io.write(adata, source, overwrite=True)
+    few = ["--n-epochs", "2", "--n-hidden", "8", "--min-genes", "0", "--n-pcs", "5", "--cluster-key"]
+    done = gnnimpute("impute", source, out, *few, "type")
+    assert done.exit_code == 2
+    assert "--cluster-key is for --report" in done.stderr
+    done = gnnimpute("impute", source, out, "--report", tmp_path / "a.html", *few, "kind")
+    assert done.exit_code == 2
+    assert "adata.obs has no 'kind'" in done.stderr
+    assert not out.exists()
+    done = gnnimpute("impute", source, out, "--report", tmp_path / "a.html", *few, "type")
+    assert done.exit_code == 0, done.output
+    assert "Cells by group: most in kind" in done.stderr
+    assert "kind 2" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("n_types", "code"), [(1, 3), (3, 0)])
 def test_refusing(tmp_path: Path, n_types: int, code: int) -> None:
     source, out = write(tmp_path / "in.h5ad", n_types=n_types), tmp_path / "out.h5ad"

@@ -93,7 +93,8 @@ def evaluate_before(adata: AnnData, options: dict[str, Any], *, config: Config, 
         _log.info("Not evaluated: only estimates mean and posterior with a graph and training of their own are.")
         return
     seeds, checks = (options["seed"], options["seed"] + 1), options["report"] is not None
-    _evaluate(adata, options, config=config, seeds=seeds, checks=checks, progress=progress)
+    judged = {"seeds": seeds, "checks": checks, "cluster_key": options["cluster_key"]}
+    _evaluate(adata, options, config=config, progress=progress, **judged)
     found = adata.uns[_keys.EVALUATION]
     click.echo(found["text"], err=True)
     if options["refuse_if_no_gain"] and found["verdict"] != "helps":

@@ -121,6 +121,7 @@ Examples:
 @_trust("--report", type=PATH, help="Evaluate, and write a page with verdict, tests and pictures to this .html file.")
 @_trust("--refuse-if-no-gain", is_flag=True,
         help="Evaluate first, as `evaluate` does, and stop with exit code 3 if there is no clear gain.")  # fmt: skip
+@_trust("--cluster-key", help="Column of obs whose groups these two look at apart.  [default: k-means]")
 @_run("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same numbers.")
 @_run("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
 @_run("--model", type=PATH, help="Use this saved model instead of training one.")
@@ -167,7 +168,7 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     gi.tl.impute(adata, imputer=_imputer(adata, options, shared), **wanted, **shared)
     _write(adata, out, overwrite=overwrite, key=key, genes=genes)
     if options["report"] is not None:
-        write_report(adata, options["report"], source=source, key=key)
+        write_report(adata, options["report"], source=source, key=key, cluster_key=options["cluster_key"])
     if not quiet:
         seconds = time.monotonic() - started
         click.echo(_describe.summary(adata, out, key=key, genes=genes, seconds=seconds))
@@ -201,6 +202,8 @@ def _checked(options: dict[str, Any], *, overwrite: bool) -> Config:
         misuse("--model brings its own network and training: leave out --paper.")
     if options["refuse_if_no_gain"] and (options["model"] is not None or options["neighbors_key"] is not None):
         misuse("--refuse-if-no-gain trains anew on its own graph: leave out --model and --neighbors-key.")
+    if options["cluster_key"] is not None and options["report"] is None and not options["refuse_if_no_gain"]:
+        misuse("--cluster-key is for --report and --refuse-if-no-gain: add one of them.")
     if options["refuse_if_no_gain"] and options["estimate"] == "detected":
         misuse("--refuse-if-no-gain judges --estimate mean and posterior only.")
     if options["estimate"] == "posterior" and config.hide != "molecules" and options["model"] is None:
