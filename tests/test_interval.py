@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from gnnimpute import Config, GNNImputer, NeighborGraph, metrics
+from gnnimpute._uncertainty import expected_log1p
 
 NAMES = [f"gene{i}" for i in range(60)]
 
@@ -47,6 +48,19 @@ def test_genes_and_cells_are_those_asked_for(fitted, data):
     np.testing.assert_allclose(size[0], fitted.dispersion_ + data[0][9].toarray()[0])
 
 
+def test_the_expected_log_is_that_of_the_further_library(fitted, data):
+    mean, size = fitted.further(*data, exposure=0.5)
+    total = np.asarray(data[0].sum(1))
+    expected = expected_log1p(mean, size, 1e3 / (0.5 * total))
+    found = fitted.further_log1p(*data, exposure=0.5, total=1e3)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    # The mean of a log is less than the log of the mean, and the closer to it the deeper the library.
+    log_of_mean = np.log1p(mean / 0.5 / total * 1e3)
+    assert (found < log_of_mean).all()
+    deep = fitted.further_log1p(*data, exposure=50, total=1e3)
+    assert (log_of_mean - deep).mean() < 0.5 * (log_of_mean - found).mean()
+
+
 def test_a_zero_is_the_likelier_a_dropout_the_deeper_the_other_library(fitted, data):
     shallow, deep = (fitted.redetection(*data, exposure=e) for e in (0.5, 5))
     assert (shallow >= 0).all()
@@ -73,13 +87,13 @@ def test_a_level_is_a_probability(fitted, data, level):
         fitted.interval(*data, level=level)
 
 
-@pytest.mark.parametrize("method", ["redetection", "further"])
+@pytest.mark.parametrize("method", ["redetection", "further", "further_log1p"])
 def test_an_exposure_is_positive(fitted, data, method):
     with pytest.raises(ValueError, match=r"exposure=0: give the depth"):
         getattr(fitted, method)(*data, exposure=0)
 
 
-@pytest.mark.parametrize("method", ["interval", "redetection", "further"])
+@pytest.mark.parametrize("method", ["interval", "redetection", "further", "further_log1p"])
 def test_what_cannot_say_refuses(data, method):
     with pytest.raises(ValueError, match="not fitted yet"):
         getattr(GNNImputer(), method)(*data)

@@ -159,6 +159,7 @@ class GNNImputer:
     interval = _interval.interval
     redetection = _interval.redetection
     further = _interval.further
+    further_log1p = _interval.further_log1p
 
     def embed(
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None

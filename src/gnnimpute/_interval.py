@@ -153,6 +153,49 @@ def further(
     return mean, size
 
 
+def further_log1p(
+    self: GNNImputer,
+    counts: ArrayLike | sp.spmatrix,
+    graph: NeighborGraph,
+    *,
+    exposure: float = 1.0,
+    total: float = 1e4,
+    names: Sequence[str] | None = None,
+    genes: Sequence[str] | None = None,
+    cells: ArrayLike | None = None,
+    out: Any = None,
+) -> Any:
+    """Expected log-normalised value of another library of the same cell: the mean of log1p(CP10k), not its log.
+
+    What log-normalised data are on average, hence closest to them in squared error. It depends on the depth of that
+    library: the shallower, the more of a gene's molecules are zeros, whose log is 0.
+
+    Parameters
+    ----------
+    counts, graph, names, genes, cells, out
+        As for :meth:`redetection`.
+    exposure
+        Depth of that other library, in depths of the cell's own; with a share r of the molecules held out, r / (1 - r).
+    total
+        What its counts are scaled to before the log.
+
+    Returns
+    -------
+    `out`, or a `float32` array of shape (n_cells, n_genes): log1p of normalised values.
+
+    Raises
+    ------
+    ValueError
+        If `exposure` is not above 0, or the network was not trained on hidden molecules.
+    """
+    _check_exposure(exposure)
+    wanted = _wanted(self, graph, genes, cells, "counts")
+    out = wanted.place(out)
+    for c, expression in _expressions(self, counts, graph, names, wanted):
+        out[c] = expression.further_log1p(exposure, total)
+    return out
+
+
 def check_level(level: float) -> None:
     """Raise ValueError for what is no probability of an interval."""
     if not 0 < level < 1:

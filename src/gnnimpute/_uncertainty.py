@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import gammaincinv
+from scipy.special import digamma, gammaincinv
 
 from gnnimpute._counts import totals
 from gnnimpute._estimates import posterior
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
+MANY, MOST = 64, 1024
+"""Mean count from which a count is as good as continuous, and the largest count that is summed over below that."""
+_LOOKS = frozenset((2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *range(128, MOST, 64)))
 LARGEST = 1e6
 """Dispersions above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
 
@@ -73,6 +76,47 @@ def redetection(mean: Floats, counts: Floats, dispersion: Floats, *, exposure: f
     return value
 
 
+def expected_log1p(mean: Floats, size: Floats, scale: Floats) -> Floats:
+    r"""Expected :math:`\log(1 + s Y)` of a negative binomial count :math:`Y`.
+
+    A sum over counts until a millionth of the probability is left. Where the mean is above :data:`MANY`, :math:`Y` is
+    as good as continuous, and the expected log is that of the gamma distribution of the same mean and variance.
+
+    Parameters
+    ----------
+    mean, size
+        Of the counts, of shape (n_cells, n_genes).
+    scale
+        :math:`s` of each cell, of shape (n_cells, 1).
+    """
+    value = np.zeros(mean.shape)
+    mean, size, scale = (np.broadcast_to(part, mean.shape).astype(np.float64) for part in (mean, size, scale))
+    size = np.minimum(size, LARGEST)
+    many = mean > MANY
+    moved = mean[many] + 1 / scale[many]  # log(1 + s Y) = log(s (Y + 1 / s))
+    shape = moved**2 / (mean[many] + mean[many] ** 2 / size[many])
+    value[many] = np.log(scale[many] * moved / shape) + digamma(shape)
+    cells = np.nonzero(~many & (mean > 0))
+    m, n, s = (part[cells] for part in (mean, size, scale))
+    # Of those that are left: probability of this count, of more, and the sum so far.
+    now = np.exp(-n * np.log1p(m / n))
+    state = np.stack([m, n, s, now, 1 - now, np.zeros(len(m))])
+    for count in range(1, MOST):
+        m, n, s, now, more, total = state
+        now *= (count - 1 + n) / count * (m / (m + n))
+        total += now * np.log1p(s * count)
+        more -= now
+        if count in _LOOKS and (done := more < 1e-6).any():  # nearly all counts are 0 or 1: go on with the others
+            at = tuple(part[done] for part in cells)
+            value[at] = (total + np.maximum(more, 0) * np.log1p(s * (count + 1)))[done]
+            cells, state = tuple(part[~done] for part in cells), state[:, ~done]
+        if not state.shape[1]:
+            break
+    value[cells] = state[5] + state[4] * np.log1p(state[2] * MOST)
+    expected: Floats = value
+    return expected
+
+
 class Expression(NamedTuple):
     """Distribution of the expression of some cells and genes, given the network and the cell's own counts."""
 
@@ -82,19 +126,25 @@ class Expression(NamedTuple):
     """Observed counts, of the same shape."""
     dispersion: Floats
     """Dispersion of each gene, of shape (n_genes,)."""
-    depth: Floats
-    """Total of each cell over the median total, of shape (n_cells, 1)."""
+    total: Floats
+    """Total of each cell, at least 1, of shape (n_cells, 1)."""
+    target_total: float
+    """What cells are scaled to."""
 
     def interval(self, level: float, output: Output) -> tuple[Floats, Floats]:
         """Lower and upper end of the central interval that holds the expression with probability `level`."""
         of = self.mean, self.counts, self.dispersion
         ends = (quantile(*of, q=q) for q in ((1 - level) / 2, (1 + level) / 2))
-        lower, upper = (end if output == "counts" else end / self.depth for end in ends)
+        lower, upper = (end if output == "counts" else end * (self.target_total / self.total) for end in ends)
         return (np.log1p(lower), np.log1p(upper)) if output == "log1p" else (lower, upper)
 
     def further(self, exposure: float) -> tuple[Floats, Floats]:
         """Mean and size of the negative binomial distribution of a further count."""
         return exposure * posterior(self.mean, self.counts, self.dispersion), self.dispersion + self.counts
+
+    def further_log1p(self, exposure: float, total: float) -> Floats:
+        """Expected log1p of a further count, its library scaled to `total`."""
+        return expected_log1p(*self.further(exposure), total / (exposure * self.total))
 
     def redetection(self, exposure: float) -> Floats:
         """Probability that a further library of the cell shows the gene at all."""
@@ -110,5 +160,5 @@ def expressions(
     dispersion = np.asarray(decoder.dispersion)[columns]
     for c, mean in decoder.blocks(counts, latent, cells, estimate="mean", output="counts"):
         own = counts[cells[c]]
-        depth = np.maximum(totals(own), 1)[:, None] / target_total
-        yield c, Expression(mean[:, columns], own.toarray()[:, columns], dispersion, depth)
+        total = np.maximum(totals(own), 1)[:, None]
+        yield c, Expression(mean[:, columns], own.toarray()[:, columns], dispersion, total, target_total)
