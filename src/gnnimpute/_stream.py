@@ -1,4 +1,4 @@
-"""The encoder over counts that are a Dask array: read once, a few cells at a time; what is held is the hidden layer."""
+"""The encoder over counts that are a Dask array: read once, a few cells at a time; what is held is what it reads."""
 
 from __future__ import annotations
 
