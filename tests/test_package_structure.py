@@ -76,7 +76,9 @@ LAYERS = (
         "_evaluate",
         "_evaluated",
         "_groups",
+        "_sure",
         "_trial",
+        "_uses",
         "_verdict",
     }
     | {"_lazy", "_lazy_components", "_lazy_impute", "_sample", "_simulated", "_sparse_store", "_splat_params"}

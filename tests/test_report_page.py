@@ -89,11 +89,13 @@ def test_the_page_needs_nothing_from_elsewhere(page: Path) -> None:
     assert not re.search(r"@import|fetch\(|XMLHttpRequest", text)
     assert tags.headings == [
         "Can the imputed values be believed?", "Verdict", "How much is gained, and where", "Before and after",
-        "What went in", "Graph", "Training", "To repeat it",
+        "How sure it is", "What went in", "Graph", "Training", "To repeat it",
     ]  # fmt: skip
     assert "gnnimpute impute a b --report a.html" in text
     assert "intervals of 90%" in text
     assert "Probability of redetection" in text
+    assert "Do intervals hold what they say?" in text
+    assert "the same" in text  # settings of the evaluation
     assert text.index('class="said"') < text.index('class="lights"') < text.index("<svg")
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
@@ -101,9 +103,31 @@ def test_the_page_needs_nothing_from_elsewhere(page: Path) -> None:
 
 def test_lights_are_words_and_shapes_beside_colours(whole: anndata.AnnData, page: Path) -> None:
     text, _ = read(page)
-    found = re.findall(r'<li class="(\w+)"><span class="light"><span aria-hidden="true">(.)</span> (\w+)</span>', text)
-    assert len(found) == 1 + len(whole.uns["gnnimpute_evaluation"]["checks"])
+    light = r'<li class="(\w+)"><span class="light"><span aria-hidden="true">(.)</span> '
+    found = re.findall(f"{light}(passed|FAILED|open)</span>", text)
+    checks = whole.uns["gnnimpute_evaluation"]["checks"]
+    assert len(found) == 1 + len(checks)
     assert set(found) <= {("pass", "●", "passed"), ("fail", "▲", "FAILED"), ("unknown", "○", "open")}
+    answers = re.findall(r'aria-hidden="true">(.)</span> (yes|NO|not shown)</span>', text)
+    assert len(answers) == 7
+    assert set(answers) <= {("●", "yes"), ("▲", "NO"), ("○", "not shown")}
+    n_failed = (checks["status"] == "fail").sum()
+    assert (f"{n_failed} of {len(checks)} tests for false signals FAILED" in text) == (n_failed > 0)
+
+
+def test_pictures_show_the_groups_that_were_tested(whole: anndata.AnnData) -> None:
+    from gnnimpute.report._shown import shown
+
+    groups = whole.uns["gnnimpute_evaluation"]["groups"]
+    assert list(groups.index) == list(whole.obs_names)
+    for given in (groups, groups[::-1], groups.iloc[10:]):
+        seen = shown(whole, key="gnnimpute", cluster_key=None, genes=None, groups=given)
+        names = [seen.names[group] for group in seen.groups]
+        assert names == list(groups["group"].reindex(whole.obs_names[seen.cells]))
+        assert set(whole.obs_names[seen.cells]) == set(given.index)
+    # Cells of another data set have none of these groups.
+    strangers = shown(whole, key="gnnimpute", cluster_key=None, genes=None, groups=groups.rename(index="x{}".format))
+    assert len(strangers.cells) == whole.n_obs
 
 
 def test_same_data_same_page(whole: anndata.AnnData, page: Path, tmp_path: Path) -> None:
@@ -163,6 +187,22 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     assert "<b>gene" not in text
     assert "<script>," not in text
     assert "a &lt; b" in text
+
+
+@pytest.mark.slow
+def test_many_cells_make_no_big_page(tmp_path: Path) -> None:
+    adata = made(n_types=4, n_cells=50_000)
+    adata.obs["gnnimpute_pass"] &= np.arange(50_000) % 50 > 0  # a thousand are set aside
+    config = gi.Config(n_hidden=8, n_latent=4, n_epochs=1)
+    gi.tl.impute(adata, config=config, progress=False)
+    gi.tl.evaluate(adata, config=config, quality=LOOSE, n_pcs=5, seeds=(0,), checks=False, progress=False)
+    gi.report.write(adata, tmp_path / "a.html")
+    text, _ = read(tmp_path / "a.html")
+    assert len(text) < 15e6
+    assert "5,000 of 50,000 cells" in text
+    assert "49,000 of 50,000 are modelled" in text
+    # Cells are pixels: in vectors, each would be a tag.
+    assert text.count("<use ") + text.count("<path ") < 20_000
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _false_signal as fs
-from gnnimpute import metrics
 from gnnimpute._check import Check, at_most, most_expressed, normalized
 from gnnimpute._check_null import dealt
+from gnnimpute._sure import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ MOST_UNEVEN = 0.1
 MOST_LEAK = 0.05
 VARIANCE_KEPT = (0.5, 2.0)
 MOST_INFLATED = 1.5
-MOST_MISCALIBRATED, LEVELS = 0.03, (0.5, 0.8, 0.95)
 LEAST_AGREEMENT = 0.9
 _FEWEST = 20
 
@@ -35,7 +34,7 @@ NONE = pd.DataFrame(columns=list(Check._fields))
 """A table of no tests."""
 
 
-def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64]) -> pd.DataFrame:
+def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64], *, coverage: pd.DataFrame) -> pd.DataFrame:
     """All tests, a row for each: see :class:`Check`.
 
     Parameters
@@ -44,11 +43,13 @@ def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64]) -> pd.DataFram
         Blind trials; the first is looked at, the others say how far seeds agree.
     groups
         Group of each cell of the first: any grouping will do, since each test holds for all.
+    coverage
+        Of the first, from :func:`gnnimpute._sure.sure`.
     """
     first = trials[0]
     rng = np.random.default_rng(first.seed)
     found = [*dealt(first, groups, rng), split(first, groups, rng), zeros(first, groups)]
-    found += [*smoothed(first, groups, rng), calibrated(first), seeds_agree(trials)]
+    found += [*smoothed(first, groups, rng), calibrated(coverage), seeds_agree(trials)]
     return pd.DataFrame(found)
 
 
@@ -132,32 +133,6 @@ def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) 
         "Correlations between imputed genes are too strong: do not infer networks from them.",
     )
     return [one, two]
-
-
-def calibrated(trial: Trial) -> Check:
-    """Compare hidden molecules with the intervals that were predicted for them."""
-    value, said = float("nan"), "this network was not trained on hidden molecules: it gives no intervals"
-    if trial.imputer.config.hide == "molecules":
-        rows = np.arange(trial.kept.n_obs)[:N_TESTED]
-        genes = np.sort(most_expressed(trial.kept.X, N_TESTED))
-        rate, names = trial.hold_out.rate, list(trial.imputer.genes_[genes])
-        mean, size = trial.imputer.further(
-            trial.kept.X, trial.graph, exposure=rate / (1 - rate), genes=names, cells=rows
-        )
-        shares = metrics.score_coverage(
-            trial.hold_out, mean, size, cells=trial.cells[rows], genes=trial.genes[genes], levels=LEVELS, rng=trial.seed
-        )
-        value = max(abs(share - level) for level, share in shares.items())
-        said = ", ".join(f"{level:.0%} hold {share:.1%}" for level, share in shares.items())
-    return Check(
-        "calibration",
-        "Intervals: do they hold as many hidden molecules as they say?",
-        said,
-        f"at most {MOST_MISCALIBRATED:.0%} off",
-        value,
-        at_most(value, MOST_MISCALIBRATED),
-        "Intervals are too narrow or too wide: do not read them as probabilities.",
-    )
 
 
 def seeds_agree(trials: Sequence[Trial]) -> Check:

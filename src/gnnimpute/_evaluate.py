@@ -18,6 +18,7 @@ from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_ta
 from gnnimpute._inputs import counts_of
 from gnnimpute._names import suggestion
 from gnnimpute._quality import limits_of
+from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
 from gnnimpute._verdict import told, verdict_of
 
@@ -111,7 +112,9 @@ def evaluate(
     `adata.uns[key_added]` : :class:`dict`
         ``verdict`` (``helps``, ``unclear`` or ``no gain``), ``text`` to read, ``methods`` and ``parts`` (tables of
         gains with 95 % intervals over cells), ``checks`` (a row for each test: ``question``, ``said``, ``line``,
-        ``value``, ``status``, ``advice``), ``n_cells``, ``n_genes``, ``seeds``, ``seconds``, and what was asked for.
+        ``value``, ``status``, ``advice``), ``coverage`` (hidden molecules inside predicted intervals), ``widths`` (of
+        the intervals of some genes), ``groups`` (of each cell that was looked at), ``n_cells``, ``n_genes``,
+        ``seeds``, ``seconds``, and what was asked for.
     """
     started = time.monotonic()
     config = config or Config()
@@ -148,10 +151,19 @@ def evaluate(
         "methods": methods,
         "parts": parts,
         "verdict": verdict_of(methods),
-        "checks": checks_of(trials, codes_of(groups[trials[0].cells])[0]) if checks else NONE,
+        "groups": pd.DataFrame({"group": groups}, index=part.obs_names.astype(str)),
+        **_tested(trials, groups, checks=checks),
         "seconds": time.monotonic() - started,
     }
     adata.uns[key_added] = found | {"text": told(found)}
+
+
+def _tested(trials: Sequence[Trial], groups: NDArray[np.str_], *, checks: bool) -> dict[str, pd.DataFrame]:
+    if not checks:
+        return {"checks": NONE, **NOT_SURE._asdict()}
+    found = sure(trials[0])
+    codes, _ = codes_of(groups[trials[0].cells])
+    return {"checks": checks_of(trials, codes, coverage=found.coverage), **found._asdict()}
 
 
 def _trials(

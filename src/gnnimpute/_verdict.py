@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gnnimpute._uses import failures, uses
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+
+    from gnnimpute._check import Status
 
 RAW, GENE_MEAN, NEIGHBOR_MEAN = "no imputation", "gene mean", "neighbour and gene mean"
 OURS, OTHER = "gnnimpute", "gnnimpute, {}"
@@ -22,6 +26,7 @@ HEADLINES = {
     UNCLEAR: "Whether imputation helps these data is not clear.",
     NO_GAIN: "Imputation does not help these data: do not impute them.",
 }
+STATUS: dict[str, Status] = {HELPS: "pass", UNCLEAR: "unknown", NO_GAIN: "fail"}
 LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
 
 _SIMPLE = (RAW, GENE_MEAN)
@@ -45,9 +50,13 @@ def told(found: Mapping[str, Any]) -> str:
     found
         What :func:`gnnimpute.tl.evaluate` has found.
     """
-    return "\n".join(
-        [HEADLINES[found["verdict"]], *(f"  {line}" for line in [*_why(found), *_where(found), *_tests(found)])]
-    )
+    lines = [*_but(found), *_why(found), *_uses(found), *_where(found), *_tests(found)]
+    return "\n".join([HEADLINES[found["verdict"]], *(f"  {line}" for line in lines)])
+
+
+def _but(found: Mapping[str, Any]) -> list[str]:
+    said = failures(found["checks"])
+    return [said] if said and found["verdict"] != NO_GAIN else []
 
 
 def _why(found: Mapping[str, Any]) -> list[str]:
@@ -91,6 +100,12 @@ def _alternative(methods: pd.DataFrame) -> list[str]:
         for name in names
         if methods.loc[name, "ours_over_it_high"] < 0
     ]
+
+
+def _uses(found: Mapping[str, Any]) -> list[str]:
+    """What one may do with imputed values, without the reasons: the tests have them."""
+    lines = [f"  {one.answer:9} {one.use}" for one in uses(found["checks"], gain=STATUS[found["verdict"]])]
+    return ["What to use them for, as the tests say:", *lines] if lines else []
 
 
 def _where(found: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
+from gnnimpute._sure import WIDTH_LEVEL
 from gnnimpute.report._figure import BLUE, COLORS, GREY, ORANGE, Picture, blank, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def pairs(shown: Shown) -> Iterator[Picture]:
             logs = np.log1p(values)
             r = np.corrcoef(logs.T)[0, 1] if logs.std(axis=0).all() else np.nan
             ax.scatter(logs[:, 0], logs[:, 1], s=6, color=color, alpha=0.5, linewidths=0, label=f"{name}, r = {r:.2f}")
-        ax.set(xlabel=f"{x}\n{_UNIT}", ylabel=y)
+        ax.set(xlabel=f"{x}\n{_UNIT}", ylabel=f"{y}, same unit")
         ax.legend(frameon=False, fontsize=8, markerscale=2)
         caption = "What two imputed genes have in common is in part what the imputation gave both."
         yield picture(figure, f"{x} and {y}", caption, points=True)
@@ -83,7 +84,7 @@ def heat_maps(shown: Shown) -> Iterator[Picture]:
     order = order[:: max(1, len(order) // 600)]
     for name, values in (("counts", shown.counts(shown.markers)), ("imputed", imputed)):
         logs = np.log1p(values[order])
-        figure, ax = blank(width=4.6, height=4.2)
+        figure, ax = blank(width=4.6, height=4.6)
         scaled = logs / np.maximum(logs.max(axis=0), 1e-9)
         drawn = ax.imshow(scaled.T, aspect="auto", cmap="cividis_r", vmin=0, vmax=1, interpolation="nearest")
         edges = np.flatnonzero(np.diff(shown.groups[order])) + 0.5
@@ -92,7 +93,7 @@ def heat_maps(shown: Shown) -> Iterator[Picture]:
         middle = (np.r_[0, edges] + np.r_[edges, len(order)]) / 2
         present = list(dict.fromkeys(shown.groups[order]))
         ax.set_xticks(middle, [shown.names[group] for group in present], rotation=60, ha="right", fontsize=7)
-        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=6)
+        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=7)
         figure.colorbar(drawn, ax=ax, label="share of the gene's highest value, logs", shrink=0.7)
         caption = "Cells in columns, genes that tell groups apart in rows."
         yield picture(figure, f"Markers, {name}", caption, points=True)
@@ -112,7 +113,8 @@ def dot_plots(shown: Shown) -> Iterator[Picture]:
         drawn = ax.scatter(group, gene, s=4 + 60 * detected[group, gene], c=mean[group, gene], cmap="cividis_r",
                            vmin=0, vmax=1, edgecolors="#999999", linewidths=0.4)  # fmt: skip
         ax.set_xticks(range(len(shown.names)), shown.names, rotation=60, ha="right", fontsize=7)
-        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=6)
+        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=7)
+        ax.invert_yaxis()  # as in the heat maps
         ax.set_xlim(-0.7, len(shown.names) - 0.3)
         figure.colorbar(drawn, ax=ax, label="mean of logs, share of the gene's highest", shrink=0.7)
         caption = "Size: share of the group's cells whose counts show the gene. A dark small dot is a claim of the "
@@ -132,8 +134,8 @@ def mean_variance(shown: Shown) -> Iterator[Picture]:
     ax.plot(line, line, color=ORANGE, linewidth=1, label="counting noise alone")
     ax.set(xscale="log", yscale="log", xlabel="mean at the median total", ylabel="variance")
     ax.legend(frameon=False, fontsize=8, markerscale=2)
-    caption = f"{len(names):,} genes. Counting noise is gone from imputed values; below what is left is what differs."
-    yield picture(figure, "Mean and variance of genes", caption, points=True)
+    caption = f"{len(names):,} genes. Counting noise is gone from imputed values: what is left is how far cells "
+    yield picture(figure, "Mean and variance of genes", f"{caption}are said to differ.", points=True)
 
 
 def dropouts(shown: Shown) -> Iterator[Picture]:
@@ -156,20 +158,25 @@ def dropouts(shown: Shown) -> Iterator[Picture]:
     yield picture(figure, "Zeros by probability of dropout", caption)
 
 
-def widths(shown: Shown) -> Iterator[Picture]:
-    """How sure values are: width of the intervals, gene by gene."""
+def widths(shown: Shown, found: Mapping[str, Any] | None) -> Iterator[Picture]:
+    """How sure values are: width of the intervals, gene by gene, of what was imputed or else of the evaluation."""
     names = _passing_sample(shown)
     lower, upper = (shown.layer(name, names) for name in (_keys.lower(shown.key), _keys.upper(shown.key)))
     imputed = shown.imputed(names)
-    if lower is None or upper is None or imputed is None:
+    if lower is not None and upper is not None and imputed is not None:
+        mean, level = imputed.mean(axis=0), float((shown.about or {})["interval"])
+        width = np.median((upper - lower) / np.maximum(imputed, 1e-6), axis=0)
+    elif found is not None and len(found.get("widths", ())):
+        mean, width = (found["widths"][column].to_numpy() for column in ("mean", "width"))
+        level = WIDTH_LEVEL
+    else:
         return
     figure, ax = blank()
-    mean = np.maximum(imputed.mean(axis=0), 1e-6)
-    ax.scatter(mean, np.median((upper - lower) / np.maximum(imputed, 1e-6), axis=0), s=5, color=BLUE, linewidths=0)
-    ax.set(xscale="log", yscale="log", xlabel="mean at the median total", ylabel="width of the interval / value")
-    level = float((shown.about or {})["interval"])
-    caption = f"Median cell of each gene, intervals of {level:.0%}. Above 1, the value is not known to within itself."
-    yield picture(figure, "How sure values are", caption, points=True)
+    ax.axhline(1, color=ORANGE, linewidth=1)
+    ax.scatter(np.maximum(mean, 1e-6), width, s=5, color=BLUE, linewidths=0)
+    ax.set(xscale="log", yscale="log", xlabel="expression at the median total", ylabel="width of the interval / value")
+    caption = f"Each dot is a gene, in its median cell; intervals of {level:.0%}. Above 1, the value is not known to "
+    yield picture(figure, "How sure values are", f"{caption}within itself.", points=True)
 
 
 def _by_group(values: Any, shown: Shown) -> NDArray[np.float64]:

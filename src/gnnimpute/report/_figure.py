@@ -53,7 +53,9 @@ def picture(figure: Figure, title: str, caption: str, *, points: bool = False) -
     from matplotlib import rc_context
 
     for axes in figure.axes:
+        # Only a second axis is at the right.
         axes.spines[["top"]].set_visible(False)
+        axes.spines[["right"]].set_visible(axes.yaxis.get_ticks_position() == "right")
     buffer = io.BytesIO()
     # A fixed salt: the same numbers give the same file.
     with rc_context({"svg.hashsalt": title, "svg.fonttype": "none", "font.family": "sans-serif"}):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gnnimpute._verdict import HEADLINES, LIGHTS
+from gnnimpute._uses import failures, uses
+from gnnimpute._verdict import HEADLINES, LIGHTS, STATUS
 from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 MARKS = {"pass": "●", "fail": "▲", "unknown": "○"}
 """Shapes, so that no colour need be told apart."""
-_VERDICTS = {"helps": "pass", "no gain": "fail", "unclear": "unknown"}
 
 
 class Light(NamedTuple):
@@ -32,7 +32,7 @@ class Light(NamedTuple):
 def lights(found: Mapping[str, Any]) -> list[Light]:
     """A light for the gain, and one for each test."""
     ours = found["methods"].set_index("method").loc["gnnimpute"]
-    status = _VERDICTS[str(found["verdict"])]
+    status = STATUS[str(found["verdict"])]
     said = (
         f"{100 * ours['over_gene_mean']:+.1f} % [{100 * ours['over_gene_mean_low']:.1f}, "
         f"{100 * ours['over_gene_mean_high']:.1f}] over the mean of each gene"
@@ -51,11 +51,32 @@ def _light(check: Any) -> Light:
     return Light(status, MARKS[status], LIGHTS[status], check.question, check.said, check.line, advice)
 
 
-def headline(found: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    """Status, headline and the sentences that say why."""
+class Headline(NamedTuple):
+    """The verdict in words."""
+
+    status: str
+    said: str
+    but: str
+    """How many tests fail, if any do."""
+    why: list[str]
+
+
+def headline(found: Mapping[str, Any]) -> Headline:
+    """Status, headline, what speaks against it, and the sentences that say why."""
     first, *rest = str(found["text"]).split("\n")
+    but = failures(found["checks"])
     why = [line.strip() for line in rest if line.startswith("  ") and not line.startswith("   ")]
-    return _VERDICTS[str(found["verdict"])], first, [line for line in why if not line.endswith(":")]
+    return Headline(
+        STATUS[str(found["verdict"])], first, but, [line for line in why if line != but and not line.endswith(":")]
+    )
+
+
+def for_use(found: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Status, mark, answer, use and reason of each thing that one may want to do with imputed values."""
+    return [
+        (one.status, MARKS[one.status], one.answer, one.use, one.why)
+        for one in uses(found["checks"], gain=STATUS[str(found["verdict"])])
+    ]
 
 
 def gains(found: Mapping[str, Any]) -> Iterator[Picture]:
@@ -95,7 +116,7 @@ def _intervals(title: str, labels: list[str], value: Any, low: Any, high: Any, *
     ax.scatter(value[clear], rows[clear], s=36, color=BLUE, zorder=3)
     ax.scatter(value[~clear], rows[~clear], s=36, facecolors="white", edgecolors=ORANGE, zorder=3)
     ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
-    ax.set_yticks(rows, [_short(label) for label in labels], fontsize=7)
+    ax.set_yticks(rows, [_short(label) for label in labels], fontsize=8)
     ax.set_ylim(-0.6, len(labels) - 0.4)
     ax.set_xlabel("gain, %")
     return picture(figure, title, caption)
@@ -104,3 +125,22 @@ def _intervals(title: str, labels: list[str], value: Any, low: Any, high: Any, *
 def _short(label: str) -> str:
     """Two lines instead of one long one."""
     return label.replace(" (", "\n(") if len(label) > 24 else label
+
+
+def sureness(found: Mapping[str, Any]) -> Iterator[Picture]:
+    """Hidden molecules inside predicted intervals."""
+    coverage = found.get("coverage")
+    if coverage is None or not len(coverage):
+        return
+    figure, ax = blank()
+    ax.fill_between([0, 100], [-3, 97], [3, 103], color="#E4E4E4", linewidth=0, label="within 3 points")
+    styles: tuple[dict[str, Any], ...] = (
+        {"color": BLUE, "marker": "o", "markersize": 8},
+        {"color": ORANGE, "marker": "s", "markersize": 4},
+    )
+    for style, (entries, part) in zip(styles, coverage.groupby("entries", sort=False), strict=False):
+        ax.plot(100 * part["level"], 100 * part["share"], label=str(entries), **style)
+    ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="intervals should hold, % of hidden counts", ylabel="they hold, %")
+    ax.legend(frameon=False, fontsize=8, loc="upper left", title="hidden counts", title_fontsize=8)
+    caption = "Below the band, intervals are too narrow. Most counts are expected to be far below 1, where nearly any "
+    yield picture(figure, "Do intervals hold what they say?", f"{caption}prediction looks right.")

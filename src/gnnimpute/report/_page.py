@@ -23,7 +23,7 @@ from gnnimpute.report._before_after import (
     pairs,
     widths,
 )
-from gnnimpute.report._judged import gains, headline, lights
+from gnnimpute.report._judged import for_use, gains, headline, lights, sureness
 from gnnimpute.report._shown import Shown, shown
 from gnnimpute.report._went_in import graph, quality, quality_rows, training
 
@@ -103,8 +103,10 @@ def page(
     from jinja2 import Environment
 
     _check(adata, genes)
-    seen = shown(adata, key=key, cluster_key=cluster_key, genes=genes, rng=rng)
-    about, found = seen.about, adata.uns.get(evaluation_key)
+    found = adata.uns.get(evaluation_key)
+    groups = None if found is None else found.get("groups")
+    seen = shown(adata, key=key, cluster_key=cluster_key, genes=genes, rng=rng, groups=groups)
+    about = seen.about
     graph_rows, graph_pictures = graph(adata, seen)
     context: dict[str, Any] = {
         "source": source,
@@ -112,6 +114,7 @@ def page(
         "n_genes": adata.n_vars,
         "found": found,
         "headline": None if found is None else headline(found),
+        "uses": [] if found is None else for_use(found),
         "lights": [] if found is None else lights(found),
         "gains": [] if found is None else list(gains(found)),
         "quality_rows": quality_rows(adata),
@@ -122,7 +125,8 @@ def page(
         "embeddings": list(embeddings(seen)),
         "genes": list(genes_placed(seen)),
         "markers": [*heat_maps(seen), *dot_plots(seen)],
-        "values": [*pairs(seen), *mean_variance(seen), *dropouts(seen), *widths(seen)],
+        "values": [*pairs(seen), *mean_variance(seen), *dropouts(seen)],
+        "sure": [*([] if found is None else sureness(found)), *widths(seen, found)],
         "chooser": _chooser(seen),
         "provenance": _provenance(adata, seen, found),
         "command": command,
@@ -198,11 +202,13 @@ def _provenance(adata: AnnData, seen: Shown, found: Any) -> list[tuple[str, str]
                 "evaluation",
                 f"{100 * float(found['held_out']):g} % held out, seeds {', '.join(map(str, found['seeds']))}",
             ),
-            ("settings of the evaluation", _settings(found["params"])),
+            ("settings of the evaluation", _settings(found["params"], about)),
         ]
     limits = adata.uns.get(_keys.QUALITY, {}).get("limits", {})
     return [*rows, ("quality control", _settings(limits))]
 
 
-def _settings(params: Any) -> str:
+def _settings(params: Any, like: Any = None) -> str:
+    if like is not None and dict(like["params"]) == dict(params):
+        return "the same"
     return ", ".join(f"{name} {value}" for name, value in params.items())

@@ -9,12 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -81,7 +83,15 @@ class Shown:
         return depth_of(self.adata, self.cells, self.about)
 
 
-def shown(adata: AnnData, *, key: str, cluster_key: str | None, genes: Sequence[str] | None, rng: int = 0) -> Shown:
+def shown(
+    adata: AnnData,
+    *,
+    key: str,
+    cluster_key: str | None,
+    genes: Sequence[str] | None,
+    rng: int = 0,
+    groups: pd.DataFrame | None = None,
+) -> Shown:
     """Choose cells, groups and genes, and place the cells.
 
     Parameters
@@ -91,35 +101,49 @@ def shown(adata: AnnData, *, key: str, cluster_key: str | None, genes: Sequence[
     key
         The `key_added` of the imputation.
     cluster_key
-        Column of `obs` with the groups; by default they are found.
+        Column of `obs` with the groups; by default those of `groups`, or else they are found.
     genes
         Genes to show; by default markers of the groups.
     rng
         Seed of what is drawn.
+    groups
+        ``group`` of cells by name, of an evaluation: pictures and tests are then of the same groups.
     """
     passing = np.flatnonzero(adata.obs[_keys.PASS].to_numpy(dtype=bool))
+    labels = _labels(adata, cluster_key, groups)
+    if labels is not None and cluster_key is None:
+        passing = passing[labels[passing] != ""]
     cells = np.sort(np.random.default_rng(rng).permutation(passing)[:N_PLACED])
     embedding = np.asarray(adata.obsm[_keys.PCA])[cells]
-    if cluster_key is None:
-        groups = groups_of(embedding, rng=rng)
-        names = [f"group {number}" for number in range(1, groups.max() + 2)]
+    if labels is None:
+        codes = groups_of(embedding, rng=rng)
+        names = [f"group {number}" for number in range(1, codes.max() + 2)]
     else:
-        if cluster_key not in adata.obs:
-            msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
-            raise KeyError(msg)
-        labels, groups = np.unique(adata.obs[cluster_key].astype(str).to_numpy()[cells], return_inverse=True)
-        names = list(map(str, labels))
+        codes, names = codes_of(labels[cells])
     latent = adata.obsm.get(key)
     return Shown(
         adata,
         key,
         cells,
-        groups,
+        codes,
         names,
-        list(genes) if genes is not None else markers(adata, cells, groups),
+        list(genes) if genes is not None else markers(adata, cells, codes),
         _placed(embedding, rng),
         None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
     )
+
+
+def _labels(adata: AnnData, cluster_key: str | None, groups: pd.DataFrame | None) -> NDArray[np.str_] | None:
+    """Name of the group of each cell, empty for those that have none; `None` where groups have to be found."""
+    if cluster_key is not None:
+        if cluster_key not in adata.obs:
+            msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
+            raise KeyError(msg)
+        return np.asarray(adata.obs[cluster_key].astype(str), dtype=np.str_)
+    if groups is None or not (adata.obs_names.is_unique and groups.index.is_unique):
+        return None
+    labels = groups["group"].astype(str).reindex(adata.obs_names, fill_value="")
+    return np.asarray(labels, dtype=np.str_) if (labels != "").any() else None
 
 
 def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64]) -> list[str]:

@@ -43,6 +43,8 @@ def quality_rows(adata: AnnData) -> Rows:
 
 def quality(adata: AnnData) -> Iterator[Picture]:
     """Cells by counts, genes and mitochondrial share, those that were set aside in another colour."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     passing = adata.obs[_keys.PASS].to_numpy(dtype=bool)
     total = adata.obs["gnnimpute_total_counts"].to_numpy()
     against = {"gnnimpute_n_genes": "detected genes", "gnnimpute_pct_mito": "mitochondrial counts, %"}
@@ -55,6 +57,9 @@ def quality(adata: AnnData) -> Iterator[Picture]:
             ax.scatter(total[chosen], adata.obs[column].to_numpy()[chosen], s=6 if marker == "o" else 14, c=color,
                        marker=marker, alpha=0.6, label=f"{name}: {chosen.sum():,}", **style)  # fmt: skip
         ax.set(xlabel="counts of a cell", ylabel=label, xscale="log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.legend(frameon=False, fontsize=8)
         yield picture(figure, f"Quality: {label}", "Each dot is a cell.", points=True)
 
