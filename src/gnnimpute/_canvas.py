@@ -35,6 +35,21 @@ def about_of(adata: AnnData, key: str) -> Mapping[str, Any]:
     return about  # type: ignore[no-any-return]
 
 
+def evaluation_of(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """What an evaluation has found."""
+    if key not in adata.uns or "methods" not in (found := adata.uns[key]):
+        msg = f"adata.uns has no evaluation {key!r}: call gi.tl.evaluate(adata) first. {suggestion(key, adata.uns)}"
+        raise KeyError(msg)
+    return found  # type: ignore[no-any-return]
+
+
+def wrapped(text: str) -> str:
+    """A unit in lines that fit an axis."""
+    import textwrap
+
+    return textwrap.fill(text, 40)
+
+
 def axes(ax: Axes | None) -> Axes:
     """The axes to draw on, or new ones."""
     if ax is not None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._canvas import BLUE, GREY, ORANGE, about_of, axes, group_color
+from gnnimpute._canvas import BLUE, GREY, ORANGE, about_of, axes, evaluation_of, group_color
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -58,13 +57,22 @@ def loss(adata: AnnData, *, key: str = _keys.ADDED, ax: Axes | None = None) -> A
     return ax
 
 
-def held_out(errors: Mapping[str, float], *, unit: str, title: str, ax: Axes | None = None) -> Axes:
+def held_out(
+    adata: AnnData | Mapping[str, float],
+    *,
+    key: str = _keys.EVALUATION,
+    unit: str = "Poisson deviance of hidden molecules",
+    title: str = "Hidden molecules",
+    ax: Axes | None = None,
+) -> Axes:
     """Error of each method on what was hidden from it or lost, the least error on top.
 
     Parameters
     ----------
-    errors
-        Name and error of each method; lower is better.
+    adata
+        Evaluated by :func:`gnnimpute.tl.evaluate`; or the name and error of each method, lower is better.
+    key
+        The `key_added` of the evaluation.
     unit
         What the error is, and of what: the label of the axis.
     title
@@ -78,9 +86,12 @@ def held_out(errors: Mapping[str, float], *, unit: str, title: str, ax: Axes | N
 
     Raises
     ------
+    KeyError
+        If there is no such evaluation.
     ValueError
         If there is no error, or one is not finite.
     """
+    errors = adata if isinstance(adata, Mapping) else _errors_of(adata, key)
     if not errors or not np.isfinite(list(errors.values())).all():
         msg = f"Give the error of one method at least, each a finite number, instead of {dict(errors)}."
         raise ValueError(msg)
@@ -101,13 +112,18 @@ def held_out(errors: Mapping[str, float], *, unit: str, title: str, ax: Axes | N
     return ax
 
 
-def calibration(coverage: Mapping[str, Mapping[float, float]], *, ax: Axes | None = None) -> Axes:
+def calibration(
+    adata: AnnData | Mapping[str, Mapping[float, float]], *, key: str = _keys.EVALUATION, ax: Axes | None = None
+) -> Axes:
     """What intervals hold, against what they should: on the diagonal, they are right.
 
     Parameters
     ----------
-    coverage
-        For each name, the shares at some levels, as :func:`gnnimpute.metrics.coverage` gives them.
+    adata
+        Evaluated by :func:`gnnimpute.tl.evaluate`, with its tests; or for each name, the shares at some levels, as
+        :func:`gnnimpute.metrics.coverage` gives them.
+    key
+        The `key_added` of the evaluation.
     ax
         Where to draw; by default a new figure.
 
@@ -117,11 +133,15 @@ def calibration(coverage: Mapping[str, Mapping[float, float]], *, ax: Axes | Non
 
     Raises
     ------
+    KeyError
+        If there is no such evaluation.
     ValueError
         If there is nothing to draw.
     """
+    coverage = adata if isinstance(adata, Mapping) else _coverage_of(adata, key)
     if not coverage or not all(coverage.values()):
-        msg = "Give the shares of one set of intervals at least: {'posterior': gi.metrics.coverage(...)}."
+        msg = "There are no intervals: call gi.tl.evaluate(adata) with its tests, or give the shares of one set "
+        msg += "at least: {'posterior': gi.metrics.coverage(...)}."
         raise ValueError(msg)
     ax = axes(ax)
     ax.fill_between([0, 100], [-3, 97], [3, 103], color="#EEEEEE", linewidth=0, label="within 3 points")
@@ -134,6 +154,18 @@ def calibration(coverage: Mapping[str, Mapping[float, float]], *, ax: Axes | Non
     ax.set(xlabel="intervals should hold (% of held-out counts)", ylabel="intervals hold (% of held-out counts)")
     ax.legend(frameon=False, loc="upper left")
     return ax
+
+
+def _errors_of(adata: AnnData, key: str) -> dict[str, float]:
+    methods = evaluation_of(adata, key)["methods"]
+    return dict(zip(methods["method"], methods["deviance"].astype(float), strict=True))
+
+
+def _coverage_of(adata: AnnData, key: str) -> dict[str, dict[float, float]]:
+    return {
+        str(entries): dict(zip(part["level"], part["share"], strict=True))
+        for entries, part in evaluation_of(adata, key)["coverage"].groupby("entries", sort=False)
+    }
 
 
 def _few(epochs: NDArray[np.int64]) -> str:

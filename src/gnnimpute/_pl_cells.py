@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._canvas import GREY, about_of, axes, coordinates, group_color, group_marker, groups_of, values_of
+from gnnimpute._canvas import (
+    GREY,
+    about_of,
+    axes,
+    coordinates,
+    group_color,
+    group_marker,
+    groups_of,
+    values_of,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +75,9 @@ def gene_pair(
         x, y = imputed[groups == group].T
         how: dict[str, Any] = {"color": group_color(number), "marker": group_marker(number), "label": name}
         ax.scatter(x, y, s=9, alpha=0.7, linewidths=0, rasterized=True, **how)
-    ax.set(xlabel=gene_x, ylabel=gene_y)
-    ax.set_title(f"estimate: {about['estimate']}\n{about['unit']}", fontsize="small")
+    unit = wrapped(about["unit"])
+    ax.set(xlabel=f"{gene_x}\n{unit}", ylabel=f"{gene_y}\n{unit}")
+    ax.set_title(f"{gene_x} and {gene_y}, estimate: {about['estimate']}", fontsize="medium")
     ax.legend(frameon=False, markerscale=2, fontsize="small")
     return ax
 
@@ -123,7 +134,7 @@ def embedding(
         ax = axes(ax)
         order = np.argsort(values, kind="stable")  # the highest on top
         drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], cmap="viridis", **dots)
-        ax.figure.colorbar(drawn, ax=ax, label=_wrapped(about["unit"]))
+        ax.figure.colorbar(drawn, ax=ax, label=wrapped(about["unit"]))
         ax.set_title(f"{color}, {'imputed' if layer is None else 'observed'}")
     ax.set(xlabel=f"{name}1", ylabel=f"{name}2", xticks=[], yticks=[])
     return ax
@@ -181,9 +192,3 @@ def heatmap(
     ax.set(xlabel=groupby, title="imputed" if layer is None else "observed")
     ax.figure.colorbar(image, ax=ax, label="least to highest value of the gene (99 %)")
     return ax
-
-
-def _wrapped(text: str) -> str:
-    import textwrap
-
-    return textwrap.fill(text, 40)
