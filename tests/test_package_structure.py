@@ -89,6 +89,7 @@ LAYERS = (
     # the package as users see it, and its commands
     {
         "_cli_explain",
+        "_cli_impute",
         "_cli_tune",
         "__init__",
         "__main__",
@@ -133,6 +134,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_evaluated": "evaluate",
     "_canvas": "pl",
     "_cli_explain": "explain",
+    "_cli_impute": "cli",
     "_cli_tune": "tune",
     "_explanation": "explain",
     "_fit": "tl",

@@ -145,9 +145,8 @@ class GNNImputer:
         -------
         `out`, or a `float32` array of shape (n_cells, n_genes).
         """
-        matrix = self._aligned(counts, names)
+        matrix = self._aligned(counts, names, graph)
         check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
-        check_cells(graph, matrix)
         wanted = Wanted.of(graph.n_cells, self.genes_, genes=genes, cells=cells)
         out = wanted.place(out)
         latent = self._latent(matrix, graph)
@@ -165,8 +164,7 @@ class GNNImputer:
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
         """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
-        matrix = self._aligned(counts, names)
-        check_cells(graph, matrix)
+        matrix = self._aligned(counts, names, graph)
         latent: NDArray[np.float32] = self._latent(matrix, graph)[:, : self.config.n_latent].cpu().numpy()
         return latent
 
@@ -179,8 +177,7 @@ class GNNImputer:
         -------
         Sparse matrix of shape (n_cells, n_cells), whose rows sum to 1: two steps of attention, heads averaged.
         """
-        matrix = self._aligned(counts, names)
-        check_cells(graph, matrix)
+        matrix = self._aligned(counts, names, graph)
         return _infer.attention(self.network_, self._rows(matrix), graph)
 
     def save(self, path: str | Path) -> None:
@@ -240,9 +237,10 @@ class GNNImputer:
     def _latent(self, matrix: sp.csr_matrix, graph: NeighborGraph) -> torch.Tensor:
         return _infer.embed(self.network_, self._rows(matrix), graph)
 
-    def _aligned(self, counts: ArrayLike | sp.spmatrix, names: Sequence[str] | None) -> sp.csr_matrix:
+    def _aligned(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> sp.csr_matrix:
         self._check_fitted()
         matrix = check_counts(counts, where="counts", gene_names=names, allow_non_counts=True)
+        check_cells(graph, matrix)
         return align(matrix, names, self.genes_)
 
     def _check_fitted(self) -> None:

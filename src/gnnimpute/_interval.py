@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gnnimpute._infer import check_cells
 from gnnimpute._uncertainty import expressions
 from gnnimpute._values import Wanted, check_choices
 
@@ -224,6 +223,5 @@ def _expressions(
     names: Sequence[str] | None,
     wanted: Wanted,
 ) -> Iterator[tuple[slice, Expression]]:
-    matrix = imputer._aligned(counts, names)
-    check_cells(graph, matrix)
+    matrix = imputer._aligned(counts, names, graph)
     return expressions(imputer._decoder, matrix, imputer._latent(matrix, graph), wanted=wanted)

@@ -11,7 +11,7 @@ import torch
 from gnnimpute._cells import Cells, chosen_cells, log_normalizers
 from gnnimpute._counts import totals
 from gnnimpute._genes import positions
-from gnnimpute._infer import check_cells, chunks
+from gnnimpute._infer import chunks
 from gnnimpute._rows import units
 from gnnimpute._values import DECODE, Decoder, check_choices
 
@@ -143,8 +143,7 @@ def keep(
     -------
     The imputer itself.
     """
-    matrix = self._aligned(counts, names)
-    check_cells(graph, matrix)
+    matrix = self._aligned(counts, names, graph)
     latent = self.network_.with_normalizer(self._latent(matrix, graph))
     self.cells_ = Cells(latent.cpu().numpy(), log_normalizers(self.network_, latent), totals(matrix), units(matrix))
     return self
