@@ -130,6 +130,20 @@ def test_pictures_show_the_groups_that_were_tested(whole: anndata.AnnData) -> No
     assert len(strangers.cells) == whole.n_obs
 
 
+def test_where_it_does_not_help_the_headline_says_only_that(whole: anndata.AnnData) -> None:
+    from gnnimpute._verdict import told
+    from gnnimpute.report._judged import headline
+
+    found = whole.uns["gnnimpute_evaluation"]
+    checks = found["checks"].assign(status="fail")
+    for verdict, but in (("helps", "8 of 8 tests"), ("no gain", "")):
+        judged = found | {"verdict": verdict, "checks": checks}
+        seen = headline(judged | {"text": told(judged)})
+        assert seen.but.startswith(but)
+        assert bool(seen.but) == bool(but)
+        assert not any("tests for false signals" in line for line in seen.why)
+
+
 def test_same_data_same_page(whole: anndata.AnnData, page: Path, tmp_path: Path) -> None:
     gi.report.write(whole, tmp_path / "b.html", command="gnnimpute impute a b --report a.html", source="a.h5ad")
     assert (tmp_path / "b.html").read_bytes() == page.read_bytes()

@@ -64,11 +64,11 @@ class Headline(NamedTuple):
 def headline(found: Mapping[str, Any]) -> Headline:
     """Status, headline, what speaks against it, and the sentences that say why."""
     first, *rest = str(found["text"]).split("\n")
-    but = failures(found["checks"])
-    why = [line.strip() for line in rest if line.startswith("  ") and not line.startswith("   ")]
-    return Headline(
-        STATUS[str(found["verdict"])], first, but, [line for line in why if line != but and not line.endswith(":")]
-    )
+    lines = [line.strip() for line in rest if line.startswith("  ") and not line.startswith("   ")]
+    failed = failures(found["checks"])
+    but = failed if failed in lines else ""  # where imputation does not help, that says it all
+    why = [line for line in lines if line != failed and not line.endswith(":")]
+    return Headline(STATUS[str(found["verdict"])], first, but, why)
 
 
 def for_use(found: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:

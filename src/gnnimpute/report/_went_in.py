@@ -111,7 +111,8 @@ def training(about: dict[str, Any]) -> Picture:
     ax.set(xlabel="epoch", ylabel="validation loss")
     right.set_ylabel("training loss", color=GREY)
     lines = [*ax.get_lines(), *right.get_lines()]
-    ax.legend(handles=lines, frameon=False, fontsize=8, loc="upper right")
+    above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    ax.legend(handles=lines, frameon=False, fontsize=8, **above)
     caption = "A validation loss that falls and then stays: trained long enough, and not too long."
     return picture(figure, "Training", caption)
 
