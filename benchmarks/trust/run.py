@@ -2,6 +2,7 @@
 
     python benchmarks/trust/run.py --data FOLDER --out trust.csv
     python benchmarks/trust/run.py --data FOLDER --out trust.csv --peers benchmarks/peers --methods "MAGIC,gnnimpute"
+    python benchmarks/trust/run.py --out benchmarks/trust/results.csv --page docs/trust.md      the table alone
 
 What the CSV holds already is not done again; a method that fails is a row, too.
 """
@@ -81,7 +82,8 @@ def table(results: pd.DataFrame) -> str:
     good["label"] = good["method"].where(mean, good["method"] + ", " + good["estimate"].astype(str))
     marks = {"passed": " ●", "FAILED": " ▲"}
     good["text"] = [
-        f"{value:.3g}{marks.get(status, '')}" for value, status in zip(good["value"], good["status"], strict=True)
+        "-" if np.isnan(value) else f"{value:.3g}{marks.get(status, '')}"
+        for value, status in zip(good["value"], good["status"], strict=True)
     ]
     labels = list(dict.fromkeys(good["label"]))
     lines = [["measure", *labels], ["---"] * (len(labels) + 1)]
@@ -91,21 +93,28 @@ def table(results: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def with_table(page: str, lines: str) -> str:
+    """A page with its table of measures replaced."""
+    start = page.index("| measure |")
+    return page[:start] + lines + page[page.index("\n\n", start) :]
+
+
 def main() -> None:
     """Run what the results lack, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the special data sets")
+    parser.add_argument("--data", type=Path, help="folder of the special data sets; nothing is run without")
     parser.add_argument("--out", type=Path, required=True, help="CSV of the results; what is there is not done again")
     parser.add_argument("--methods", default=METHODS, help=f"names with commas between (default {METHODS})")
     parser.add_argument("--peers", type=Path, help="folder of adapters: benchmarks/peers")
     parser.add_argument("--tests", nargs="+", choices=JOBS, default=list(JOBS), metavar="TEST", help=", ".join(JOBS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, default=1200, help="seconds for each run of a method")
+    parser.add_argument("--page", type=Path, help="Markdown page whose table is to be replaced: docs/trust.md")
     options = parser.parse_args()
     known = _adapters.built_in() + (_adapters.peers(options.peers) if options.peers else [])
     methods = _adapters.chosen(known, _adapters.split_names([options.methods], known))
     results = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=["method", "test", "seed"])
-    for job in options.tests:
+    for job in options.tests if options.data else ():
         for method in methods:
             done = results[["method", "test", "seed"]].astype(str) == [method.name, job, str(options.seed)]
             if len(results) and done.all(axis=1).any():
@@ -115,6 +124,9 @@ def main() -> None:
             with replacing(options.out) as beside:
                 results.to_csv(beside, index=False)
     print(table(results))
+    if options.page:
+        with replacing(options.page) as beside:
+            beside.write_text(with_table(options.page.read_text(encoding="utf-8"), table(results)), encoding="utf-8")
 
 
 if __name__ == "__main__":
