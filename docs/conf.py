@@ -61,6 +61,8 @@ intersphinx_mapping = (
 
 html_theme = "sphinx_book_theme"
 html_title = "gnnimpute"
+html_static_path = ["_static"]
+html_css_files = ["gnnimpute.css"]
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 
 os.environ["COLUMNS"] = "100"  # width of the help texts on the page of the command line
