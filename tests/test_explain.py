@@ -116,6 +116,15 @@ def test_the_plot_has_a_bar_for_the_cell_and_each_neighbour(adata: AnnData, impu
     assert [t.get_text() for t in ax.texts] == [f"{why.count:g}", *(f"{c:g}" for c in why.neighbors["count"].iloc[:3])]
 
 
+def test_long_names_of_cells_show_their_end(adata: AnnData, imputer: GNNImputer) -> None:
+    long = adata.copy()
+    long.obs_names = "a_long_name_of_a_sample_" + adata.obs_names
+    ax = pl.explain(tl.explain(long, long.obs_names[9], "gene1", imputer=imputer))
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names[0] == "\u2026e_of_a_sample_cell9 (itself)"
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize(
     ("cell", "gene", "message"),
     [

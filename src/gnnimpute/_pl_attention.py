@@ -74,7 +74,9 @@ def attention(
         points[own, 0], points[own, 1], color=ORANGE, marker="*", s=160, edgecolors="white", zorder=4, label=cell
     )
     ax.figure.colorbar(drawn, ax=ax, label="weight of its counts (%)")
-    ax.set_title(f"{cell}\nown counts {100 * weights.get(own, 0):.0f} %, {len(others)} other cells", fontsize="medium")
+    ax.set_title(
+        f"{_end(cell, 40)}\nown counts {100 * weights.get(own, 0):.0f} %, {len(others)} other cells", fontsize="medium"
+    )
     ax.set(xlabel=f"{name}1", ylabel=f"{name}2", xticks=[], yticks=[])
     return ax
 
@@ -98,7 +100,7 @@ def explain(explanation: Explanation, *, n_cells: int = 15, ax: Axes | None = No
     shown = explanation.neighbors.head(n_cells)
     weights = 100 * np.array([explanation.own_weight, *shown["weight"]])
     counts = [explanation.count, *shown["count"]]
-    names = [f"{explanation.cell} (itself)", *map(str, shown.index)]
+    names = [f"{_end(explanation.cell)} (itself)", *(_end(str(name)) for name in shown.index)]
     rows = np.arange(len(names))
     ax = axes(ax)
     colors = [ORANGE, *(BLUE if count else "#B0B0B0" for count in counts[1:])]
@@ -108,12 +110,17 @@ def explain(explanation: Explanation, *, n_cells: int = 15, ax: Axes | None = No
     ax.set_yticks(rows, names, fontsize="small")
     ax.invert_yaxis()
     ax.margins(x=0.12)
-    ax.set_xlabel(f"weight in the cell's latent (%); beside it: molecules of {explanation.gene}")
+    ax.set_xlabel(f"weight in the cell's latent (%)\nbeside it: molecules of {explanation.gene}")
     ax.set_title(
-        f"{explanation.gene} in {explanation.cell}\n"
+        f"{explanation.gene} in {_end(explanation.cell)}\n"
         f"{explanation.count:g} counted, {explanation.posterior:.2g} expected\n"
-        f"{explanation.level:.0%} interval {explanation.lower:.2g} to {explanation.upper:.2g}; "
-        f"detected by another library: {explanation.redetection:.0%}",
+        f"{explanation.level:.0%} interval {explanation.lower:.2g} to {explanation.upper:.2g}\n"
+        f"another library detects it: {explanation.redetection:.0%}",
         fontsize="medium",
     )
     return ax
+
+
+def _end(name: str, most: int = 20) -> str:
+    """End of a long name, where names of cells differ."""
+    return name if len(name) <= most else f"\u2026{name[1 - most :]}"

@@ -187,7 +187,8 @@ def heatmap(
     ends = np.cumsum([(groups == name).sum() for name in known])
     ax.vlines(ends[:-1] - 0.5, -0.5, len(shown) - 0.5, color="white", linewidth=1)
     ax.set_yticks(range(len(shown)), list(genes))
-    ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, known, rotation=45, ha="right")
+    upright: dict[str, Any] = {"rotation": 90} if len(known) > 8 else {"rotation": 45, "ha": "right"}
+    ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, known, **upright)
     ax.tick_params(length=0)
     ax.set(xlabel=groupby, title="imputed" if layer is None else "observed")
     ax.figure.colorbar(image, ax=ax, label="least to highest value of the gene (99 %)")
