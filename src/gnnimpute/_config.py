@@ -141,9 +141,9 @@ class Config:
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",
-            "learning_rate": 3e-3,
+            "learning_rate": 1e-2,
             "n_epochs": 100,
-            "patience": 25,
+            "patience": 12,
             "tolerance": 2e-4,
         }
         return cls(**(settings | changes))

@@ -66,9 +66,9 @@ class Weights(NamedTuple):
     coefficients: Floats
 
 
-def logged(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
-    """log1p of all cells scaled to a total."""
-    return Rows(counts, target_total).normalized(slice(None))
+def logged(counts: sp.csr_matrix, target_total: float, kept_share: float = 1.0) -> sp.csr_matrix:
+    """log1p of all cells scaled to a total; of which a share of the non-zeros is there."""
+    return Rows(counts, target_total, kept_share=kept_share).normalized(slice(None))
 
 
 def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator) -> Floats:

@@ -12,6 +12,7 @@ from gnnimpute._line import Cells, Line, combined, loadings_of, logged
 from gnnimpute._linear_nonzeros import nonzero_line
 from gnnimpute._masking import hide_molecules
 from gnnimpute._ridge import ridge
+from gnnimpute._rows import log_depth
 
 if TYPE_CHECKING:
     from typing import Any
@@ -79,12 +80,16 @@ def _molecule_lines(cells: Cells, n_components: int, rng: np.random.Generator) -
     Components that were found in the molecules that they are to predict would promise too much.
     """
     halves = hide_molecules(cells.counts, 0.5, rng)
+    all_rows, depth, weight = logged(cells.counts, cells.target_total), log_depth(cells.counts), totals(cells.counts)
     lines = []
     for kept, hidden in (halves, halves[::-1]):
         rows = logged(kept, cells.target_total)
         loadings = loadings_of(rows, n_components, rng)
         features = cells.features(rows, loadings, np.zeros(kept.shape[0]))
-        lines.append(_shares(features, hidden[cells.own], loadings))
+        line = _shares(features, hidden[cells.own], loadings)
+        # Logs of halves are lower than those of all counts, which the line is to read.
+        center = np.average(cells.features(all_rows, loadings, depth), axis=0, weights=weight[cells.own])
+        lines.append(line._replace(center=center))
     share = np.asarray(cells.counts[cells.own].sum(0), dtype=np.float64).ravel() + 1e-3
     return share / share.sum(), lines
 

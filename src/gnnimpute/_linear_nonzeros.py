@@ -88,7 +88,7 @@ def _entries(
     kept_share = 1 - 1 / N_PARTS
     for p in range(N_PARTS):
         kept, hidden = (with_data(cells.counts, cells.counts.data * chosen) for chosen in (part != p, part == p))
-        rows = logged(kept, cells.target_total * kept_share)  # as large as if nothing were hidden
+        rows = logged(kept, cells.target_total, kept_share)
         features = cells.features(rows, loadings, log_depth(kept) - np.log(kept_share))
         yield entries(hidden[cells.own], features)
     if labels is not None and labels.nnz:

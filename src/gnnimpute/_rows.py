@@ -116,17 +116,23 @@ class Rows:
         Total that every cell is scaled to: the median of the cells that the network was trained on.
     device
         Where the rows are put.
+    kept_share
+        Share of the non-zeros that are there, if the others were hidden whole. Rows are then scaled so that they are,
+        on average, what they would be with all: a network reads all once it is trained.
     """
 
     counts: sp.csr_matrix
     target_total: float
     device: torch.device | str = "cpu"
+    kept_share: float = 1.0
 
     def normalized(self, cells: NDArray[np.int64] | slice) -> sp.csr_matrix:
         """Rows of shape (len(cells), n_genes): log1p of counts scaled to `target_total`."""
         rows: sp.csr_matrix = self.counts[cells]
-        scale = self.target_total / np.maximum(totals(rows), 1)
+        scale = self.kept_share * self.target_total / np.maximum(totals(rows), 1)
         data = np.log1p(rows.data * np.repeat(scale, np.diff(rows.indptr)), dtype=np.float32)
+        if self.kept_share < 1:
+            data /= np.float32(self.kept_share)
         return sp.csr_matrix((data, rows.indices, rows.indptr), rows.shape)
 
     def gather(self, cells: NDArray[np.int64] | slice) -> SparseRows:

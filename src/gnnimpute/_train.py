@@ -133,7 +133,8 @@ def _epoch(
     device = state.network.mean.device
     state.network.train()
     split = hide(counts, config.hide_rate, config, rng=state.rng)
-    rows = Rows(split.kept, float(state.network.target_total), device)
+    kept_share = 1 - config.hide_rate if config.hide == "nonzeros" else 1.0
+    rows = Rows(split.kept, float(state.network.target_total), device, kept_share)
     # Projections do not change with the weights: an epoch takes them once.
     inputs = projections(state.network, rows) if state.network.reads_components else rows
     order = state.rng.permutation(graph.n_cells)
