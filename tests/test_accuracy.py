@@ -5,11 +5,14 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
-import pytest
 import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    import pytest
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy" / "twins.py"
 

@@ -48,6 +48,15 @@ def test_shares_are_closer_to_the_truth_than_gene_means(counts, truth):
     assert ((share - true) ** 2).sum() < 0.4 * ((mean - true) ** 2).sum()
 
 
+def test_the_mean_cell_of_all_counts_is_predicted_to_be_the_mean(truth):
+    deep = sp.csr_matrix(np.random.default_rng(4).poisson(3 * truth).astype(np.float32))
+    linear, near = fitted(deep, graph(deep)), graph(deep)
+    rows = Rows(deep, float(np.median(np.asarray(deep.sum(1))))).gather(slice(None))
+    z = linear.components(linear.read(rows, torch.from_numpy(log_depth(deep))), torch.from_numpy(near.indices)).numpy()
+    molecules = np.asarray(deep.sum(1)).ravel()
+    np.testing.assert_allclose(np.average(z, axis=0, weights=molecules), 0, atol=1e-3 * np.abs(z).max())
+
+
 def test_neighbours_help_shallow_cells(truth):
     counts = sp.csr_matrix(np.random.default_rng(2).poisson(truth / 4).astype(np.float32))
     true = truth / truth.sum(1, keepdims=True)

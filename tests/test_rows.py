@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from gnnimpute import Config, _rows
 from gnnimpute._counts import totals
+from gnnimpute._masking import hide_nonzeros
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, SparseRows, check_learnable
 
@@ -128,3 +129,15 @@ def test_nothing_to_learn_from(counts: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         check_learnable(sp.csr_matrix(counts))
     check_learnable(sp.csr_matrix(np.eye(2)))
+
+
+def test_rows_of_hidden_nonzeros_are_on_average_those_of_all() -> None:
+    rng = np.random.default_rng(0)
+    counts = sp.csr_matrix(rng.poisson(4.0, (4000, 6)).astype(np.float32))
+    totals = np.asarray(counts.sum(1)).ravel()
+    counts = sp.csr_matrix(sp.diags(60 / np.maximum(totals, 1)) @ counts, dtype=np.float32)
+    kept, _ = hide_nonzeros(counts, 0.4, rng)
+    rows = Rows(kept, 60.0, kept_share=0.6).normalized(slice(None))
+    everything = Rows(counts, 60.0).normalized(slice(None))
+    assert rows.mean() == pytest.approx(everything.mean(), rel=0.03)
+    assert Rows(kept, 60.0).normalized(slice(None)).mean() < 0.93 * everything.mean()
