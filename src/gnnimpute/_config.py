@@ -138,6 +138,7 @@ class Config:
         settings: dict[str, Any] = {
             "n_hidden": 128,
             "reads": "genes",
+            "dropout_rate": 0.1,
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",
