@@ -56,12 +56,14 @@ def impute(counts: anndata.AnnData, arguments: argparse.Namespace) -> Answer:
     scvi.model.SCVI.setup_anndata(counts)
     model = scvi.model.SCVI(counts)
     length = budget(counts.n_obs) if arguments.budget == "stated" else {}
-    settings = {"train_size": TRAIN_SHARE, "batch_size": BATCH, "accelerator": "cpu", **length}
+    # The share of training cells is the default: where it is given, a last batch of one cell, which fails, is kept.
+    settings = {"batch_size": BATCH, "accelerator": "cpu", **length}
     model.train(**settings, enable_progress_bar=False)
     share = np.zeros(counts.shape, dtype=np.float32)
     for _ in range(DRAWS):  # all at once would hold all draws of all cells in memory
         share += model.get_normalized_expression(library_size=1, return_numpy=True) / DRAWS
-    trained = {"budget": arguments.budget, "epochs": len(model.history["elbo_train"]), "draws": DRAWS}
+    trained = {"train_size": TRAIN_SHARE, "budget": arguments.budget, "draws": DRAWS}
+    trained["epochs"] = len(model.history["elbo_train"])
     if "elbo_validation" in model.history:
         elbo = model.history["elbo_validation"].to_numpy().astype(float).ravel()
         trained |= {"best_validation_elbo": float(elbo.min()), "best_epoch": int(elbo.argmin()) + 1}
