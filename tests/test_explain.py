@@ -81,7 +81,10 @@ def test_the_linear_part_is_taken_apart(adata: AnnData, imputer: GNNImputer, sha
         return
     part = why.linear
     assert part.share == share
-    assert share * part.value + (1 - share) * part.network == pytest.approx(why.mean, rel=1e-4)
+    expected = share * part.value + (1 - share) * part.network
+    assert part.group * expected == pytest.approx(why.mean, rel=1e-4)
+    assert elsewhere.linear.group < part.group
+    assert f"times {part.group:.2f}" in str(why)
     assert part.typical + part.own + part.neighbors == pytest.approx(part.value, rel=1e-3)
     assert part.own + part.neighbors > 0 > elsewhere.linear.own + elsewhere.linear.neighbors
     assert f"{share:.0%} of a linear prediction's {part.value:.3g}" in str(why)

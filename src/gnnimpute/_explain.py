@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,7 +221,8 @@ def _linear_part(
     neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
     typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
     parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
-    return LinearPart(float(network.linear.weight), *(scale * float(part) for part in parts))
+    group = math.exp(sum(float(change) for change in network.local_changes(z, np.array([gene]))))
+    return LinearPart(float(network.linear.weight), *(scale * float(part) for part in parts), group=group)
 
 
 def _row(adata: AnnData, names: pd.Index, cell: str) -> int:

@@ -27,6 +27,8 @@ class LinearPart(NamedTuple):
     """What the cell's own counts, of all genes, add to that."""
     neighbors: float
     """What the plain mean of its neighbours adds: all have the same weight here."""
+    group: float
+    """What both are multiplied with, because cells of its group together show that much more or less of the gene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,8 @@ class Explanation:
             return ", by the network"
         part = self.linear
         parts = ((part.share, "a linear prediction", part.value), (1 - part.share, "the network", part.network))
-        return ": " + ", ".join(f"{share:.0%} of {name}'s {value:.3g}" for share, name, value in parts)
+        said = ": " + ", ".join(f"{share:.0%} of {name}'s {value:.3g}" for share, name, value in parts)
+        return f"{said}, times {part.group:.2f}" if part.group != 1 else said
 
     def _line(self) -> list[str]:
         if self.linear is None:
@@ -117,7 +120,8 @@ class Explanation:
             f"In the linear prediction, {self.linear.typical:.3g} for any cell of this depth, "
             f"{self.linear.own:+.2g} for this cell's own counts of all genes, "
             f"{self.linear.neighbors:+.2g} for the plain mean of its neighbours.",
-        ]
+            f"Cells of its group together show {self.linear.group:.2f} times what both expect of them.",
+        ][: 1 if self.linear.group == 1 else 2]
 
     def _verdict(self) -> str:
         if self.redetection >= 0.5:

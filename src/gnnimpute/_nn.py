@@ -9,8 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnimpute._linear import Linear
+from gnnimpute._local import LEVELS, Local
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -94,7 +97,8 @@ class Autoencoder(nn.Module):
 
     Shapes: encode ``x`` (m, n_inputs), ``first`` (r, k), ``second`` (s, k) -> (s, n_latent); decode -> (s, n_genes),
     the logits of each gene's share of the cell, or (squared error) the expression itself. A latent that goes on with
-    the components of the linear part, (s, n_latent + n_components), is decoded to the mean of both.
+    the components of the linear part, (s, n_latent + n_components), is decoded to the mean of both, times the factors
+    of the groups that its cells belong to.
     """
 
     mean: Tensor
@@ -125,6 +129,8 @@ class Autoencoder(nn.Module):
         if config.loss == "negative_binomial":
             self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.linear = Linear(n_genes, config.n_components) if config.n_components else None
+        levels = LEVELS if config.n_components and self.is_share else ()
+        self.local = nn.ModuleList(Local(n, n_genes, config.n_components) for n in levels)
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_inputs))
         self.register_buffer("target_total", torch.ones(()))
@@ -198,7 +204,19 @@ class Autoencoder(nn.Module):
             return out.lerp(line, self.linear.weight)
         # Some genes alone do not know what the shares of all sum to: then it stands beside the components.
         share = (out - normalizer).exp() if normalizer.shape[1] else out.softmax(1)
-        return share.lerp(line, self.linear.weight).log()
+        decoded = share.lerp(line, self.linear.weight).log()
+        for change in self.local_changes(components[:, :n_components], every):
+            decoded += change
+        return decoded
+
+    def local_changes(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Iterator[Tensor]:
+        """Logarithm of what groups of cells multiply shares with, (s, n_genes), a level at a time."""
+        return (level(components, genes) for level in self.levels if level.is_used)
+
+    @property
+    def levels(self) -> list[Local]:
+        """Groups of cells, the large ones first."""
+        return cast("list[Local]", list(self.local))
 
     @torch.no_grad()
     def with_normalizer(self, latent: Tensor) -> Tensor:

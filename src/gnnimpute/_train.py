@@ -15,6 +15,7 @@ from gnnimpute._borrowed import interruptible, torch_randomness
 from gnnimpute._counts import totals
 from gnnimpute._distributed import join
 from gnnimpute._infer import projections
+from gnnimpute._local_fit import fit_local
 from gnnimpute._loss import Hidden, hidden_loss, weight
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows
@@ -102,6 +103,7 @@ def train(
                     break
         state.network.load_state_dict(state.best)
         _weigh_linear(state, validation)
+        _put_groups_right(state, validation)
     state.network.eval()
     return state
 
@@ -119,7 +121,7 @@ def _average(state: Training, decay: float) -> None:
     present = state.network.state_dict()
     for name, mean in state.average.state_dict().items():
         now = present[name]
-        if name.startswith("linear."):
+        if name.startswith(("linear.", "local.")):
             continue  # in closed form: no step changes it
         if mean.is_floating_point():
             mean.lerp_(now, share)
@@ -189,3 +191,14 @@ def _weigh_linear(state: Training, validation: Validation) -> None:
     if state.network.linear is not None:
         best = validation.best_share() if state.team.is_first else np.nan
         state.network.linear.weight.fill_(state.team.told(best))
+
+
+def _put_groups_right(state: Training, validation: Validation) -> None:
+    """Multiply what groups of cells are expected to show by what their molecules say of it."""
+    network = state.network
+    if network.linear is None or not network.linear.is_used or not len(network.local):
+        return
+    if state.team.is_first:
+        rate = validation.config.validation_rate
+        fit_local(network, validation.split, validation.latent(network), ratio=rate / (1 - rate))
+    network.local.load_state_dict(state.team.told(network.local.state_dict()))

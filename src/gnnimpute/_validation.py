@@ -56,18 +56,19 @@ class Validation:
 
     def loss(self, network: Autoencoder) -> float:
         """Loss of a network, such as one with averaged weights, on the held-out part."""
-        return self._loss(network, self._latent(network))
+        return self._loss(network, self.latent(network))
 
     def best_share(self) -> float:
         """The share of the linear part that has the lowest loss; that of the network is left at another."""
         assert self.network.linear is not None
-        latent, losses = self._latent(self.network), []
+        latent, losses = self.latent(self.network), []
         for share in SHARES:
             self.network.linear.weight.fill_(share)
             losses.append(self._loss(self.network, latent))
         return SHARES[int(np.argmin(losses))]
 
-    def _latent(self, network: Autoencoder) -> Tensor:
+    def latent(self, network: Autoencoder) -> Tensor:
+        """Latent of all cells, from the counts that are read."""
         if network.reads_components:
             return attend(network, self._projected, self.graph)
         return embed(network, self._rows, self.graph)

@@ -1,0 +1,52 @@
+"""Groups of like cells: what the molecules of all of them together say of a gene, beyond what the network says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LEVELS = (8, 32)
+"""Numbers of groups: a few large ones, whose molecules say much, then smaller ones, for what these have left."""
+
+
+class Local(nn.Module):
+    r"""A factor for each gene in each group of cells, by which the network's shares are multiplied.
+
+    .. math:: r_{kg} = \frac{\theta_g + \sum_{i \in k} y_{ig}}{\theta_g + \sum_{i \in k} \lambda_{ig}}
+
+    is the gamma-Poisson posterior of a whole group: where its cells together show less of a gene than is expected of
+    them, or more, the expectation is put right. The group of a cell is the nearest of some centres, in the components
+    of the linear part, each in units of how far it moves predictions. :func:`gnnimpute._local_fit.fit_local` sets all
+    this; until then it is not used.
+
+    Shapes: components (s, r) -> logarithm of the factors (s, n_genes).
+    """
+
+    centers: Tensor
+    unit: Tensor
+    log_ratio: Tensor
+
+    def __init__(self, n_groups: int, n_genes: int, n_components: int) -> None:
+        super().__init__()
+        # Of few cells there are fewer groups: no cell is near a centre that is not needed.
+        self.register_buffer("centers", torch.full((n_groups, n_components), torch.inf))
+        self.register_buffer("unit", torch.ones(n_components))
+        self.register_buffer("log_ratio", torch.zeros(n_groups, n_genes))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.log_ratio.any())
+
+    def groups(self, components: Tensor) -> Tensor:
+        """Group of each cell, (s,)."""
+        return torch.stack([((components * self.unit - center) ** 2).sum(1) for center in self.centers]).argmin(0)
+
+    def forward(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
+        return self.log_ratio[:, genes][self.groups(components)]

@@ -1,0 +1,92 @@
+"""Set the factors of groups of cells, by all that their cells show and by what was held out of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from gnnimpute._counts import totals
+from gnnimpute._estimates import fit_dispersion, posterior
+from gnnimpute._infer import chunks
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from gnnimpute._masking import Split
+    from gnnimpute._nn import Autoencoder
+
+    Floats = NDArray[np.floating[Any]]
+
+LEAST_CELLS = 60
+"""Cells to a group, on average, at least: with fewer, a cell's own counts would count twice in its posterior."""
+FIT_ON = 8192
+"""Most cells that groups are made of."""
+_BLOCK = 512
+
+
+@torch.no_grad()
+def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio: float) -> None:
+    """Set the factors of all levels, one after the other.
+
+    Parameters
+    ----------
+    network
+        The trained network, whose linear part is used.
+    split
+        Counts that it read, and counts that were held out: these say how far the former can be trusted.
+    latent
+        Latent of the cells, from the counts that it read.
+    ratio
+        Held-out molecules for each molecule read.
+    """
+    from sklearn.cluster import KMeans
+
+    assert network.linear is not None
+    cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
+    components = latent[torch.from_numpy(cells).to(latent.device), network.n_latent :]
+    # A component counts by how far it moves predictions, in units of their Poisson noise.
+    unit = (network.linear.coefficients / network.linear.intercept.clamp(min=1e-12).sqrt()[:, None]).norm(dim=0)
+    points = (components * unit).cpu().numpy()
+    most = min(len(cells) // LEAST_CELLS, len(np.unique(points, axis=0)))
+    before = 1
+    for level in network.levels:
+        n_groups = min(len(level.centers), most)
+        if n_groups < 2 * before:
+            return
+        before = n_groups
+        centers = KMeans(n_groups, n_init=1, random_state=0).fit(points).cluster_centers_
+        level.unit.copy_(unit)
+        level.centers[:n_groups] = torch.from_numpy(centers).to(unit)
+        group = level.groups(components).cpu().numpy()
+        expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
+        dispersion = fit_dispersion([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
+        expected = np.maximum(expected, np.float32(1e-12))
+        change = np.log(np.maximum(posterior(expected, seen, dispersion) / expected, np.float32(1e-6)))
+        level.log_ratio[:n_groups] = torch.from_numpy(change).to(unit)
+
+
+def _sums(
+    network: Autoencoder,
+    split: Split,
+    latent: torch.Tensor,
+    *,
+    cells: NDArray[np.int64],
+    group: NDArray[np.int64],
+    n_groups: int,
+) -> tuple[Floats, Floats, Floats]:
+    """Expected, seen and held-out molecules of each group, of shape (n_groups, n_genes) each."""
+    member = sp.csr_matrix(
+        (np.ones(len(cells), dtype=np.float32), (group, np.arange(len(cells)))), (n_groups, len(cells))
+    )
+    seen, held_out = ((member @ part[cells]).toarray() for part in split)
+    total = torch.from_numpy(totals(split.kept)[cells]).to(latent)
+    expected = np.zeros_like(seen)
+    for c in chunks(len(cells), _BLOCK):
+        share = network.decode(latent[torch.from_numpy(cells[c]).to(latent.device)]).softmax(1)
+        expected += member[:, c] @ (share * total[c, None]).cpu().numpy()
+    return expected, seen, held_out

@@ -1,0 +1,96 @@
+"""Groups of cells: what they show together puts right what is expected of them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from gnnimpute import Config, GNNImputer, NeighborGraph
+from gnnimpute._local import LEVELS, Local
+
+N_CELLS, ABSENT = 360, 3
+
+
+@pytest.fixture(scope="module")
+def groups() -> np.ndarray:
+    return np.repeat([0, 1], N_CELLS // 2)
+
+
+@pytest.fixture(scope="module")
+def counts(groups: np.ndarray) -> sp.csr_matrix:
+    """Two groups of cells; one never shows the first genes, and otherwise cells differ little."""
+    rng = np.random.default_rng(0)
+    mean = np.tile(rng.gamma(2, 0.6, 60) + 0.2, (N_CELLS, 1))
+    mean[:, :ABSENT] = 1.5
+    mean[:, 10:40] *= np.where(rng.random(30) < 0.5, 1.6, 0.6) ** groups[:, None]
+    mean[groups == 1, :ABSENT] = 0
+    return sp.csr_matrix(rng.poisson(mean).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def graph(counts: sp.csr_matrix) -> NeighborGraph:
+    return NeighborGraph.from_embedding(np.log1p(counts.toarray()), n_neighbors=4)
+
+
+@pytest.fixture
+def imputer(counts: sp.csr_matrix, graph: NeighborGraph) -> GNNImputer:
+    return GNNImputer(Config(n_epochs=8)).fit(counts, graph, rng=0, progress=False)
+
+
+def without_groups(imputer: GNNImputer) -> None:
+    for level in imputer.network_.levels:
+        level.log_ratio.zero_()
+
+
+def test_a_gene_that_a_group_never_shows_is_expected_less_there(imputer, counts, graph, groups):
+    leaks = []
+    for change in (lambda _: None, without_groups):
+        change(imputer)
+        mean = imputer.transform(counts, graph)
+        leaks.append(mean[groups == 1, :ABSENT].mean() / mean[groups == 0, :ABSENT].mean())
+    assert leaks[0] < 0.6 * leaks[1]
+
+
+def test_shares_of_a_cell_still_sum_to_its_total(imputer, counts, graph):
+    assert imputer.network_.levels[0].is_used
+    total = imputer.transform(counts, graph, output="counts").sum(1)
+    np.testing.assert_allclose(total, np.asarray(counts.sum(1)).ravel(), rtol=1e-4)
+
+
+def test_some_genes_alone_are_the_same(imputer, counts, graph):
+    names = [str(g) for g in (7, 0, 31)]
+    whole = imputer.transform(counts, graph)[:, [7, 0, 31]]
+    np.testing.assert_allclose(imputer.keep(counts, graph).values(genes=names), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_there_are_no_more_groups_than_cells_can_fill(imputer):
+    level = imputer.network_.levels[0]
+    used = torch.isfinite(level.centers[:, 0])
+    assert used.sum() == min(LEVELS[0], N_CELLS // 60)
+    assert not level.log_ratio[~used].any()
+    assert level.log_ratio[used][:, :ABSENT].min() < np.log(0.5)
+
+
+def test_few_cells_have_no_groups(counts):
+    few = counts[:100]
+    near = NeighborGraph.from_embedding(np.log1p(few.toarray()), n_neighbors=4)
+    imputer = GNNImputer(Config(n_epochs=2)).fit(few, near, rng=0, progress=False)
+    assert not any(level.is_used for level in imputer.network_.levels)
+
+
+def test_levels_go_from_large_groups_to_small_ones():
+    assert all(large < small for large, small in pairwise(LEVELS))
+
+
+def test_a_cell_belongs_to_the_nearest_centre_and_gets_its_factors():
+    local = Local(3, 4, 2)
+    local.centers[:2] = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    local.unit.copy_(torch.tensor([2.0, 1.0]))
+    local.log_ratio[1] = torch.arange(4.0)
+    components = torch.tensor([[0.5, 1.0], [1.5, 1.0]])  # 1 and 3 in units of the first component
+    assert local.groups(components).tolist() == [0, 1]
+    assert local(components, np.array([2, 0])).tolist() == [[0, 0], [2, 0]]
