@@ -222,7 +222,7 @@ def _linear_part(
     typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
     parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
     group = math.exp(sum(float(change) for change in network.local_changes(z, np.array([gene]))))
-    return LinearPart(float(network.linear.weight), *(scale * float(part) for part in parts), group=group)
+    return LinearPart._make([float(network.linear.weight), *(scale * float(part) for part in parts), group])
 
 
 def _row(adata: AnnData, names: pd.Index, cell: str) -> int:
