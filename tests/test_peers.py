@@ -200,10 +200,12 @@ def test_install_says_where_sources_come_from(tmp_path: Path) -> None:
     assert "git clone https://github.com/yanailab/knn-smoothing" in done.stderr
 
 
-def test_install_says_what_r_needs() -> None:
-    done = run(PEERS / "install.py", "saver")
-    assert done.returncode == 1
-    assert "R CMD INSTALL" in done.stderr
+def test_install_says_what_r_needs(install: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(install, "R_LIBRARY", tmp_path)
+    with pytest.raises(install.NotInstalledError, match="R CMD INSTALL.*--r-sources"):
+        install.install_r(install.find()["saver"], None)
+    (tmp_path / "SAVER").mkdir()  # it is there: nothing to do
+    install.install_r(install.find()["saver"], None)
 
 
 def test_install_finds_sources_of_r_by_their_package(install: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:

@@ -42,8 +42,9 @@ def run(command: list[str], *, environment: dict[str, str] | None = None) -> Non
 
 def install_python(peer: Peer, sources: Path | None, python: str) -> None:
     """Make or complete the environment of a Python adapter."""
-    files = {file: source_file(peer, file, sources=sources) for file in peer.sources}
     home = ENVIRONMENTS / peer.name
+    wanted = [file for file in peer.sources if sources or not any(home.glob(f"lib/*/site-packages/{file}"))]
+    files = {file: source_file(peer, file, sources=sources) for file in wanted}
     inside = home / "bin" / "python"
     if not inside.exists():
         run([python, "-m", "venv", str(home)])
@@ -70,7 +71,9 @@ def source_file(peer: Peer, file: str, *, sources: Path | None) -> Path:
 def install_r(peer: Peer, sources: Path | None) -> None:
     """Install the packages of an R adapter that lie in a folder of sources."""
     if sources is None:
-        msg = f"is an R script: {peer.install_line}"
+        if all((R_LIBRARY / name).is_dir() for name in peer.dependencies):
+            return
+        msg = f"is an R script: {peer.install_line}, or give its sources with --r-sources"
         raise NotInstalledError(msg)
     described = {path.parent: path.read_text(encoding="utf-8") for path in sources.glob("*/DESCRIPTION")}
     found = {package_name(text): folder for folder, text in described.items()}
