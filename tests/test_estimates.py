@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from scipy import integrate, stats
 
-from gnnimpute._estimates import DISPERSIONS, detected, fit_dispersion, mean_of_detected, posterior
+from gnnimpute._estimates import (
+    DISPERSIONS,
+    detected,
+    dispersion_weights,
+    fit_dispersion,
+    group_ratio,
+    mean_of_detected,
+    posterior,
+)
 
 means = st.floats(1e-5, 1e4)
 no_deadline = settings(deadline=None)
@@ -171,3 +179,40 @@ def test_dispersions_that_are_tried_end_with_none() -> None:
     assert (np.diff(DISPERSIONS) > 0).all()
     assert DISPERSIONS[0] > 0
     assert np.isinf(DISPERSIONS[-1])
+
+
+@pytest.mark.parametrize(("expected", "seen"), [(0.3, 0), (12.0, 1), (12.0, 40), (200.0, 180)])
+def test_ratio_of_a_group_is_the_integral_over_its_prior(expected: float, seen: int) -> None:
+    few = np.flatnonzero((DISPERSIONS >= 0.5) & (DISPERSIONS <= 32))
+    weights = np.zeros((len(DISPERSIONS), 1))
+    weights[few, 0] = np.random.default_rng(0).dirichlet(np.ones(len(few)))
+
+    def moment(power: int) -> float:
+        def density(ratio: float) -> float:
+            prior = sum(weights[d, 0] * stats.gamma.pdf(ratio, DISPERSIONS[d], scale=1 / DISPERSIONS[d]) for d in few)
+            return float(prior * stats.poisson.pmf(seen, expected * ratio) * ratio**power)
+
+        return integrate.quad(density, 0, 60, limit=2000, points=[0.01, 0.1, 1, 5])[0]
+
+    found = group_ratio(np.array([[expected]]), np.array([[seen]]), weights)
+    assert found[0, 0] == pytest.approx(moment(1) / moment(0), rel=1e-3)
+
+
+def test_a_group_that_shows_nothing_of_much_is_believed_and_small_deviations_are_not() -> None:
+    weights = np.full((len(DISPERSIONS), 3), 1 / len(DISPERSIONS))
+    ratio = group_ratio(np.array([[30.0, 30.0, 0.0]]), np.array([[0.0, 28.0, 0.0]]), weights)[0]
+    assert ratio[0] < 0.05
+    assert ratio[1] == pytest.approx(1, abs=0.05)
+    assert ratio[2] == pytest.approx(1)
+
+
+def test_weights_of_dispersions_sum_to_one_and_find_the_true_one() -> None:
+    rng = np.random.default_rng(0)
+    mean = np.full((4000, 2), 5.0, np.float32)
+    x = np.stack([rng.gamma(0.5, 2, 4000), np.ones(4000)], 1)  # dispersion 0.5, and none
+    blocks = [(mean, rng.poisson(mean * x).astype(np.float32), rng.poisson(0.2 * mean * x).astype(np.float32))]
+    weights = dispersion_weights(blocks, 2, ratio=0.2)
+    np.testing.assert_allclose(weights.sum(0), 1)
+    best = DISPERSIONS[weights.argmax(0)]
+    assert 0.25 <= best[0] <= 1
+    assert best[1] >= 32

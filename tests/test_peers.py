@@ -202,7 +202,7 @@ def test_install_says_where_sources_come_from(tmp_path: Path) -> None:
 
 def test_install_says_what_r_needs(install: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(install, "R_LIBRARY", tmp_path)
-    with pytest.raises(install.NotInstalledError, match="R CMD INSTALL.*--r-sources"):
+    with pytest.raises(install.NotInstalledError, match=r"R CMD INSTALL.*--r-sources"):
         install.install_r(install.find()["saver"], None)
     (tmp_path / "SAVER").mkdir()  # it is there: nothing to do
     install.install_r(install.find()["saver"], None)

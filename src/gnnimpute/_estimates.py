@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import lambertw
+from scipy.special import gammaln, lambertw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,13 +72,33 @@ def posterior(mean: Floats, counts: Floats, dispersion: Floats | np.float32) -> 
 
 
 def fit_dispersion(
-    blocks: Iterable[tuple[Floats, Floats, Floats]], n_genes: int, *, ratio: float, n_rounds: int = 50
+    blocks: Iterable[tuple[Floats, Floats, Floats]], n_genes: int, *, ratio: float
 ) -> NDArray[np.float32]:
     """Dispersion of each gene, by how well the posterior predicts molecules that were held out.
 
-    Each gene's evidence over :data:`DISPERSIONS` is combined with how common each dispersion is among all genes, which
-    is learnt too (empirical Bayes by expectation maximisation), so that a gene with few molecules borrows from the
-    others.
+    Parameters
+    ----------
+    blocks, n_genes, ratio
+        As for :func:`dispersion_weights`.
+
+    Returns
+    -------
+    Array of shape (n_genes,).
+    """
+    weight = dispersion_weights(blocks, n_genes, ratio=ratio)
+    # The posterior is close to linear in 1 / (1 + theta): average there, where infinity is a number.
+    shrinkage = weight.T @ (1 / (1 + DISPERSIONS))
+    fitted: NDArray[np.float32] = (1 / np.maximum(shrinkage, 1e-6) - 1).astype(np.float32)
+    return fitted
+
+
+def dispersion_weights(
+    blocks: Iterable[tuple[Floats, Floats, Floats]], n_genes: int, *, ratio: float, n_rounds: int = 50
+) -> NDArray[np.float64]:
+    """How likely each of :data:`DISPERSIONS` is for each gene, given molecules that were held out.
+
+    Each gene's evidence is combined with how common each dispersion is among all genes, which is learnt too (empirical
+    Bayes by expectation maximisation), so that a gene with few molecules borrows from the others.
 
     Parameters
     ----------
@@ -94,7 +114,7 @@ def fit_dispersion(
 
     Returns
     -------
-    Array of shape (n_genes,).
+    Array of shape (n_dispersions, n_genes), which sums to 1 over dispersions.
     """
     evidence = np.zeros((len(DISPERSIONS), n_genes))
     for mean, seen, held_out in blocks:
@@ -114,7 +134,32 @@ def fit_dispersion(
         weight = common[:, None] * likelihood
         weight /= weight.sum(0)
         common = weight.mean(1)
-    # The posterior is close to linear in 1 / (1 + theta): average there, where infinity is a number.
-    shrinkage = weight.T @ (1 / (1 + DISPERSIONS))
-    fitted: NDArray[np.float32] = (1 / np.maximum(shrinkage, 1e-6) - 1).astype(np.float32)
-    return fitted
+    return np.asarray(weight)
+
+
+def group_ratio(expected: Floats, seen: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""Posterior of what groups of cells express, as a share of what is expected of them.
+
+    The prior of each gene is a mixture over dispersions, :math:`\sum_d w_d\, \mathrm{Gamma}(\theta_d, \theta_d)`: what
+    a group shows decides, by its negative binomial likelihood, which of them it is, so that small deviations are taken
+    for chance and large ones are followed.
+
+    Parameters
+    ----------
+    expected
+        Expected molecules, of shape (n_groups, n_genes).
+    seen
+        Molecules that were seen, of the same shape.
+    weights
+        From :func:`dispersion_weights`, of shape (n_dispersions, n_genes).
+
+    Returns
+    -------
+    Array of shape (n_groups, n_genes), 1 where nothing is expected.
+    """
+    mean, y = np.maximum(expected, 1e-9).astype(np.float64), seen.astype(np.float64)
+    sizes = np.minimum(DISPERSIONS, 1e6)
+    log = np.stack([gammaln(y + t) - gammaln(t) - t * np.log1p(mean / t) - y * np.log(t + mean) for t in sizes])
+    weight = weights[:, None] * np.exp(log - log.max(0))
+    ratios = np.stack([(t + y) / (t + mean) for t in sizes])
+    return np.asarray((weight * ratios).sum(0) / np.maximum(weight.sum(0), 1e-300))

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute._counts import totals
-from gnnimpute._estimates import fit_dispersion, posterior
+from gnnimpute._estimates import dispersion_weights, group_ratio
 from gnnimpute._infer import chunks
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         level.centers[:n_groups] = torch.from_numpy(centers).to(unit)
         group = level.groups(components).cpu().numpy()
         expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
-        dispersion = fit_dispersion([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
-        expected = np.maximum(expected, np.float32(1e-12))
-        change = np.log(np.maximum(posterior(expected, seen, dispersion) / expected, np.float32(1e-6)))
+        weights = dispersion_weights([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
+        change = np.log(np.maximum(group_ratio(expected, seen, weights), 1e-6))
         level.log_ratio[:n_groups] = torch.from_numpy(change).to(unit)
 
 
