@@ -47,9 +47,14 @@ def dealt_within(counts: sp.csr_matrix, groups: Labels, rng: np.random.Generator
 
 
 def group_means(counts: sp.csr_matrix, groups: Labels) -> Values:
-    """Share of each gene among the molecules of each cell's group, times the cell's total: (n_cells, n_genes)."""
+    """Share of each gene among the molecules of each cell's group, times the cell's total: (n_cells, n_genes).
+
+    A mean cell is added to each group. Without it a gene that a small group does not happen to show is taken for
+    impossible there, and whatever smooths at all predicts better.
+    """
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     sums = np.asarray((_indicator(groups) @ counts).todense(), dtype=np.float64)
+    sums += np.asarray(counts.mean(axis=0), dtype=np.float64)
     share = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1)
     return np.asarray(share[groups] * total[:, None])
 
