@@ -34,8 +34,7 @@ class Local(nn.Module):
 
     def __init__(self, n_groups: int, n_genes: int, n_components: int) -> None:
         super().__init__()
-        # Of few cells there are fewer groups: no cell is near a centre that is not needed.
-        self.register_buffer("centers", torch.full((n_groups, n_components), torch.inf))
+        self.register_buffer("centers", torch.zeros(n_groups, n_components))
         self.register_buffer("unit", torch.ones(n_components))
         self.register_buffer("log_ratio", torch.zeros(n_groups, n_genes))
 

@@ -59,14 +59,18 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         if n_groups < 2 * before:
             return
         before = n_groups
-        centers = KMeans(n_groups, n_init=1, random_state=0).fit(points).cluster_centers_
+        label = KMeans(n_groups, n_init=1, random_state=0).fit_predict(points)
+        # Threads have summed the centres of k-means in any order: these are the same to the bit.
+        centers = np.stack([points[label == g].mean(0) for g in range(n_groups)])
         level.unit.copy_(unit)
-        level.centers[:n_groups] = torch.from_numpy(centers).to(unit)
+        # Of few cells there are fewer groups than there is room for: the rest repeats the first.
+        group_of = np.where(np.arange(len(level.centers)) < n_groups, np.arange(len(level.centers)), 0)
+        level.centers.copy_(torch.from_numpy(centers[group_of]))
         group = level.groups(components).cpu().numpy()
         expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
         weights = dispersion_weights([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
         change = np.log(np.maximum(group_ratio(expected, seen, weights), 1e-6))
-        level.log_ratio[:n_groups] = torch.from_numpy(change).to(unit)
+        level.log_ratio.copy_(torch.from_numpy(change[group_of]))
 
 
 def _sums(
