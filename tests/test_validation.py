@@ -27,6 +27,9 @@ CONFIGS = {
     "components": Config(n_hidden=8, n_latent=4, n_epochs=3, n_components=5),
     "genes": Config(n_hidden=8, n_latent=4, n_epochs=3, n_components=5, reads="genes"),
     "non-zeros": Config.detected(n_hidden=8, n_latent=4, n_epochs=3, n_components=5),
+    "non-zeros, Poisson": Config.detected(n_hidden=8, n_latent=4, n_epochs=3, n_components=5, loss="poisson"),
+    "all, squared": Config(n_hidden=8, n_latent=4, n_epochs=3, n_components=5, loss="squared_error"),
+    "all, negative binomial": Config(n_hidden=8, n_latent=4, n_epochs=3, n_components=5, loss="negative_binomial"),
 }
 
 
@@ -44,6 +47,8 @@ def config(request: pytest.FixtureRequest) -> Config:
 def validation(counts: sp.csr_matrix, graph: NeighborGraph, config: Config, rng: np.random.Generator) -> Validation:
     split = hide(counts, 0.2, config, rng=rng)
     network = train(split, graph, config, rng=rng).network
+    for level in network.levels:  # set last, when epoch and share are chosen
+        level.log_ratio.zero_()
     return Validation(network, split, graph, config, totals(counts))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln, lambertw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DISPERSIONS = np.append(2.0 ** np.arange(-8, 9), np.inf)
 """Dispersions that are tried for each gene: from counts that the mean says next to nothing about, to pure Poisson."""
+_CACHED = 2**21
+"""Bytes of a block of cells that fits into the cache of a core."""
 
 
 def detected(mean: Floats) -> Floats:
@@ -117,17 +119,16 @@ def dispersion_weights(
     Array of shape (n_dispersions, n_genes), which sums to 1 over dispersions.
     """
     evidence = np.zeros((len(DISPERSIONS), n_genes))
-    for mean, seen, held_out in blocks:
-        cell, gene = np.nonzero(held_out)
-        molecules = held_out[cell, gene]
+    for mean, seen, held_out in _slices(blocks):
         # The posterior is u (1 + y / theta) with u = 1 / (1 / lambda + 1 / theta): little memory to go through.
         inverse, u = 1 / np.maximum(mean, np.float32(1e-30)), np.empty_like(mean)
+        cell, gene = np.nonzero(held_out)
+        molecules, before = held_out[cell, gene], seen[cell, gene]
         for d, dispersion in enumerate(DISPERSIONS.astype(np.float32)):
             np.reciprocal(np.add(inverse, 1 / dispersion, out=u), out=u)
-            total = u.sum(0) + np.einsum("cg,cg->g", u, seen) / dispersion
-            expected = ratio * u[cell, gene] * (1 + seen[cell, gene] / dispersion)
+            expected = ratio * u[cell, gene] * (1 + before / dispersion)
             evidence[d] += np.bincount(gene, molecules * np.log(np.maximum(expected, 1e-9)), minlength=n_genes)
-            evidence[d] -= ratio * total
+            evidence[d] -= ratio * (u.sum(0) + np.einsum("cg,cg->g", u, seen) / dispersion)
     likelihood = np.exp(evidence - evidence.max(0))
     common = np.full(len(DISPERSIONS), 1 / len(DISPERSIONS))
     for _ in range(n_rounds):
@@ -158,8 +159,20 @@ def group_ratio(expected: Floats, seen: Floats, weights: NDArray[np.float64]) ->
     Array of shape (n_groups, n_genes), 1 where nothing is expected.
     """
     mean, y = np.maximum(expected, 1e-9).astype(np.float64), seen.astype(np.float64)
-    sizes = np.minimum(DISPERSIONS, 1e6)
-    log = np.stack([gammaln(y + t) - gammaln(t) - t * np.log1p(mean / t) - y * np.log(t + mean) for t in sizes])
-    weight = weights[:, None] * np.exp(log - log.max(0))
-    ratios = np.stack([(t + y) / (t + mean) for t in sizes])
+    counts, which = np.unique(y, return_inverse=True)
+    which = which.reshape(y.shape)
+    log, ratios = np.empty((2, len(DISPERSIONS), *mean.shape))
+    for d, size in enumerate(np.minimum(DISPERSIONS, 1e6)):
+        constant = gammaln(counts + size) - gammaln(size) + size * np.log(size)
+        log[d] = constant[which] - (size + y) * np.log(size + mean)
+        ratios[d] = (size + y) / (size + mean)
+    log -= log.max(0)
+    weight = np.exp(log, out=log) * weights[:, None]
     return np.asarray((weight * ratios).sum(0) / np.maximum(weight.sum(0), 1e-300))
+
+
+def _slices(blocks: Iterable[tuple[Floats, Floats, Floats]]) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """The same a few cells at a time: so many are gone through again and again in a core's own cache."""
+    for block in blocks:
+        n_cells = max(1, _CACHED // (block[0].shape[1] * 4))
+        yield from (tuple(part[i : i + n_cells] for part in block) for i in range(0, len(block[0]), n_cells))  # type: ignore[misc]

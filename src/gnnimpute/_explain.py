@@ -212,7 +212,7 @@ def _linear_part(
     latent = embed(network, rows, graph)[cell : cell + 1]
     # Both parts are scaled alike, so that the shares of all genes sum to 1.
     scale = float(totals(counts[cell])[0]) / float(network.decode(latent).exp().sum())
-    alone = network.decode(latent[:, : network.n_latent]).softmax(1)[0, gene]
+    alone = network.shares(latent[:, : network.n_latent])[0, gene]
     z = latent[:, network.n_latent :]
     slope = network.linear.coefficients[gene]
     others = graph.indices[cell, 1:]
@@ -221,7 +221,7 @@ def _linear_part(
     neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
     typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
     parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
-    group = math.exp(sum(float(change) for change in network.local_changes(z, np.array([gene]))))
+    group = math.prod(float(factor) for factor in network.group_factors(z, np.array([gene])))
     return LinearPart._make([float(network.linear.weight), *(scale * float(part) for part in parts), group])
 
 

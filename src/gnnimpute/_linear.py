@@ -73,4 +73,4 @@ class Linear(nn.Module):
 
     def forward(self, z: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         intercept = self.intercept[genes]
-        return torch.maximum(F.linear(z, self.coefficients[genes], intercept), FLOOR * intercept)
+        return F.linear(z, self.coefficients[genes], intercept).clamp_(min=FLOOR * intercept)

@@ -25,7 +25,7 @@ class Local(nn.Module):
     some centres, in the components of the linear part, each in units of how far it moves predictions.
     :func:`gnnimpute._local_fit.fit_local` sets all this; until then it is not used.
 
-    Shapes: components (s, r) -> logarithm of the factors (s, n_genes).
+    Shapes: components (s, r) -> factors (s, n_genes).
     """
 
     centers: Tensor
@@ -48,4 +48,4 @@ class Local(nn.Module):
         return torch.stack([((components * self.unit - center) ** 2).sum(1) for center in self.centers]).argmin(0)
 
     def forward(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
-        return self.log_ratio[:, genes][self.groups(components)]
+        return self.log_ratio[:, genes].exp()[self.groups(components)]

@@ -90,6 +90,6 @@ def _sums(
     total = torch.from_numpy(totals(split.kept)[cells]).to(latent)
     expected = np.zeros_like(seen)
     for c in chunks(len(cells), _BLOCK):
-        share = network.decode(latent[torch.from_numpy(cells[c]).to(latent.device)]).softmax(1)
+        share = network.shares(latent[torch.from_numpy(cells[c]).to(latent.device)])
         expected += member[:, c] @ (share * total[c, None]).cpu().numpy()
     return expected, seen, held_out

@@ -64,6 +64,11 @@ class Hidden(NamedTuple):
             torch.from_numpy(units(kept)).to(device),
         )
 
+    def at(self, values: Tensor) -> Tensor:
+        """Of values of shape (n_cells, n_genes) those of what was hidden, (nnz,)."""
+        # The gradient of this takes half the time of that of values[rows, cols].
+        return values.take(self.rows * values.shape[1] + self.cols)
+
 
 def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
     r"""Loss of the decoded cells on what was hidden of them.
@@ -89,22 +94,49 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
     mean squared error of counts scaled to the median total. Of hidden non-zeros the network then predicts what is
     beyond the one molecule that each of them has for sure.
     """
+    value = F.log_softmax(decoded, dim=1) if network.is_share else decoded
+    at_hidden = hidden.at(value)
+    if is_of_hidden_alone(config):
+        return entries_loss(network, at_hidden, hidden, config=config)
     if config.loss == "squared_error":
-        return _squared_error(network, decoded, hidden, config)
-    log_share, log_exposure = F.log_softmax(decoded, dim=1), hidden.exposure.clamp(min=1e-6).log()
-    at_hidden = log_share[hidden.rows, hidden.cols] + log_exposure[hidden.rows]
-    dispersion = network.log_dispersion.exp() if config.loss == "negative_binomial" else None
+        return _all_squared_errors(network, decoded, at_hidden, hidden)
+    log_exposure, dispersion = _log_exposure(hidden), network.log_dispersion.exp()
+    mean = (value + log_exposure[:, None]).exp()
+    zeros = (dispersion * torch.log1p(mean / dispersion)).sum()
+    nonzeros = _nonzero_terms(at_hidden + log_exposure[hidden.rows], hidden, dispersion).sum()
+    return (zeros - nonzeros) / hidden.exposure.sum().clamp(min=1)
+
+
+def is_of_hidden_alone(config: Config) -> bool:
+    """Whether the loss takes what is predicted of hidden entries, and of all others at most their sum."""
+    return config.hide == "nonzeros" or config.loss == "poisson"
+
+
+def entries_loss(network: Autoencoder, at_hidden: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
+    """The loss from what is predicted of the hidden entries, where that is enough.
+
+    Parameters
+    ----------
+    network
+        The network; it holds the dispersions of the negative binomial.
+    at_hidden
+        Logarithm of the share, or expression, of each hidden entry, of shape (nnz,).
+    hidden
+        What was hidden.
+    config
+        Settings: `loss` and `hide`, such that :func:`is_of_hidden_alone`.
+    """
+    if config.loss == "squared_error":
+        scale = network.target_total / hidden.exposure[hidden.rows]
+        beyond = scale * (hidden.molecules - hidden.unit[hidden.rows])
+        return ((at_hidden - beyond) ** 2).sum() / max(len(hidden.rows), 1)
+    log_mean = at_hidden + _log_exposure(hidden)[hidden.rows]
     if config.hide == "nonzeros":
-        loss = _truncated(at_hidden, hidden, dispersion).sum() / max(len(hidden.rows), 1)
-    elif dispersion is None:
-        # The shares of a cell sum to 1, so its expected total is the exposure.
-        loss = hidden.exposure.sum() - (hidden.molecules * at_hidden).sum()
-        loss = loss / hidden.exposure.sum().clamp(min=1)
-    else:
-        mean = (log_share + log_exposure[:, None]).exp()
-        zeros = (dispersion * torch.log1p(mean / dispersion)).sum()
-        loss = (zeros - _nonzero_terms(at_hidden, hidden, dispersion).sum()) / hidden.exposure.sum().clamp(min=1)
-    return loss
+        dispersion = network.log_dispersion.exp() if config.loss == "negative_binomial" else None
+        return _truncated(log_mean, hidden, dispersion).sum() / max(len(hidden.rows), 1)
+    # The shares of a cell sum to 1, so its expected total is the exposure.
+    loss = hidden.exposure.sum() - (hidden.molecules * log_mean).sum()
+    return loss / hidden.exposure.sum().clamp(min=1)
 
 
 def weight(hidden: Hidden, *, config: Config) -> Tensor:
@@ -114,17 +146,17 @@ def weight(hidden: Hidden, *, config: Config) -> Tensor:
     return (hidden.exposure > 0).sum() if config.loss == "squared_error" else hidden.exposure.sum()
 
 
-def _squared_error(network: Autoencoder, decoded: Tensor, hidden: Hidden, config: Config) -> Tensor:
+def _all_squared_errors(network: Autoencoder, decoded: Tensor, at_hidden: Tensor, hidden: Hidden) -> Tensor:
     scale = network.target_total / hidden.exposure[hidden.rows]
-    at_hidden = decoded[hidden.rows, hidden.cols]
-    if config.hide == "nonzeros":
-        beyond = scale * (hidden.molecules - hidden.unit[hidden.rows])
-        return ((at_hidden - beyond) ** 2).sum() / max(len(hidden.rows), 1)
     error = ((at_hidden - scale * hidden.molecules) ** 2).sum()
     # A cell of which nothing is hidden says nothing about its shares.
     seen = hidden.exposure > 0
     zeros = ((decoded**2).sum(1) * seen).sum() - (at_hidden**2).sum()
     return (error + zeros) / (seen.sum() * decoded.shape[1]).clamp(min=1)
+
+
+def _log_exposure(hidden: Hidden) -> Tensor:
+    return hidden.exposure.clamp(min=1e-6).log()
 
 
 def _nonzero_terms(log_mean: Tensor, hidden: Hidden, dispersion: Tensor) -> Tensor:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from gnnimpute._infer import attend, chunks, embed, read
-from gnnimpute._loss import Hidden, hidden_loss
+from gnnimpute._loss import Hidden, entries_loss, hidden_loss, is_of_hidden_alone, weight
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -32,7 +35,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class Validation:
-    """The held-out part of some counts, and what predicts it.
+    """The held-out part of some counts, and what predicts it: the network and its linear part, groups come last.
 
     Parameters
     ----------
@@ -56,22 +59,23 @@ class Validation:
 
     def loss(self, network: Autoencoder) -> float:
         """Loss of a network, such as one with averaged weights, on the held-out part."""
-        return self._loss(network, self.latent(network))
+        share = 0.0 if network.linear is None else float(network.linear.weight)
+        return self._losses(network, [share])[0]
 
     def best_share(self) -> float:
-        """The share of the linear part that has the lowest loss; that of the network is left at another."""
-        assert self.network.linear is not None
-        latent, losses = self.latent(self.network), []
-        for share in SHARES:
-            self.network.linear.weight.fill_(share)
-            losses.append(self._loss(self.network, latent))
-        return SHARES[int(np.argmin(losses))]
+        """The share of the linear part that has the lowest loss."""
+        return SHARES[int(np.argmin(self._losses(self.network, SHARES)))]
 
     def latent(self, network: Autoencoder) -> Tensor:
         """Latent of all cells, from the counts that are read."""
         if network.reads_components:
             return attend(network, self._projected, self.graph)
         return embed(network, self._rows, self.graph)
+
+    @cached_property
+    def _lines(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
+        return {}
 
     @cached_property
     def _rows(self) -> Rows:
@@ -93,13 +97,37 @@ class Validation:
         return [Hidden.of(held_out[c], kept[c], self.config, total=self.total[c], device=device) for c in blocks]
 
     @torch.no_grad()
-    def _loss(self, network: Autoencoder, latent: Tensor) -> float:
-        blocks = torch.split(latent[torch.from_numpy(self._cells).to(latent.device)], _BLOCK)
-        loss, n = 0.0, 0.0
-        for block, hidden in zip(blocks, self._hidden, strict=True):
-            here = float(len(hidden.rows))
-            if self.config.loss != "squared_error":
-                here = max(float(hidden.molecules.sum()), 1.0)
-            loss += here * float(hidden_loss(network, network.decode(block), hidden, config=self.config))
+    def _losses(self, network: Autoencoder, shares: Sequence[float]) -> list[float]:
+        """Loss with each share of the linear part."""
+        latent = self.latent(network)[torch.from_numpy(self._cells).to(network.mean.device)]
+        losses, n = np.zeros(len(shares)), 0.0
+        for b, (block, hidden) in enumerate(zip(torch.split(latent, _BLOCK), self._hidden, strict=True)):
+            here = float(weight(hidden, config=self.config))
+            each = self._each if is_of_hidden_alone(self.config) else self._each_of_all
+            losses += here * np.array([float(loss) for loss in each(network, block, b, shares)])
             n += here
-        return loss / max(n, 1.0)
+        return list(losses / max(n, 1.0))
+
+    def _each(self, network: Autoencoder, latent: Tensor, b: int, shares: Sequence[float]) -> Iterator[Tensor]:
+        """Loss of block `b` with each share: the parts are mixed where something was hidden, and nowhere else."""
+        hidden = self._hidden[b]
+        decoded = network.decode(latent[:, : network.n_latent])
+        own = hidden.at(F.log_softmax(decoded, 1) if network.is_share else decoded)
+        if b not in self._lines and network.linear is not None and latent.shape[1] > network.n_latent:
+            values = network.linear(latent[:, network.n_latent :])
+            self._lines[b] = hidden.at(values), values.sum(1)[hidden.rows]
+        for share in shares:
+            mixed = own
+            if share and network.is_share:
+                line, total = self._lines[b]
+                mixed = (own.exp().lerp(line, share) / (1 - share + share * total)).log()
+            elif share:
+                mixed = own.lerp(self._lines[b][0], share)
+            yield entries_loss(network, mixed, hidden, config=self.config)
+
+    def _each_of_all(self, network: Autoencoder, latent: Tensor, b: int, shares: Sequence[float]) -> Iterator[Tensor]:
+        """The same where the loss takes all entries."""
+        for share in shares:
+            if network.linear is not None:
+                network.linear.weight.fill_(share)
+            yield hidden_loss(network, network.decode(latent), self._hidden[b], config=self.config)

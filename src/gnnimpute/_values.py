@@ -108,11 +108,13 @@ class Decoder:
         log_normalizer: torch.Tensor | None = None,
     ) -> NDArray[np.float32]:
         """What the network says, scaled to the median total; of some genes, given the normaliser of all."""
-        decoded = self.network.decode(latent, columns)
-        if self.network.is_share and log_normalizer is None:
-            decoded = torch.softmax(decoded, 1) * self.network.target_total
-        elif self.network.is_share and log_normalizer is not None:
-            decoded = torch.exp(decoded - log_normalizer[:, None]) * self.network.target_total
+        if not self.network.is_share:
+            decoded = self.network.decode(latent, columns)
+        elif log_normalizer is None:
+            decoded = self.network.shares(latent) * self.network.target_total
+        else:
+            decoded = torch.exp(self.network.decode(latent, columns) - log_normalizer[:, None])
+            decoded *= self.network.target_total
         normalized: NDArray[np.float32] = decoded.cpu().numpy()
         return normalized
 
