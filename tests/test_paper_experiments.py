@@ -234,6 +234,16 @@ def test_tables_are_averages_over_seeds() -> None:
     assert len({len(line) for line in lines}) == 1
 
 
+def test_networks_side_by_side() -> None:
+    table = pd.DataFrame({"network": ["a", "a", "b", "b"], "data": ["x", "y"] * 2,
+                          "mse": [3.0, 1.0, 2.0, 0.5], "pcc": [0.9, 0.1, 0.8, np.nan]})  # fmt: skip
+    mse, pcc = reports.side_by_side(table, ["mse", "pcc"]).split("\n\n")
+    cells = [[[cell.strip() for cell in line.strip("|").split("|")] for line in t.splitlines()] for t in (mse, pcc)]
+    assert cells[0][0] == ["MSE", "x", "y"]
+    assert cells[0][2:] == [["b", "**2.0000**", "**0.5000**"], ["a", "3.0000", "1.0000"]]
+    assert cells[1][2:] == [["b", "0.8000", ""], ["a", "**0.9000**", "**0.1000**"]]
+
+
 def test_a_page_is_filled_between_its_marks(setting: Any, tmp_path: Path) -> None:
     experiments.EXPERIMENTS["headline"].compute(setting, tmp_path / "headline.csv")
     page = tmp_path / "page.md"

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
 import gnnimpute as gi
+from gnnimpute import _nn
 
 ESTIMATES = ("mean", "posterior")
 BLOCK = 512  # cells judged at a time
@@ -28,6 +30,7 @@ class Change(NamedTuple):
     config: dict[str, Any] = {}  # noqa: RUF012 -- never written to
     n_neighbors: int = 5
     has_graph: bool = True
+    has_groups: bool = True
 
 
 def halved_and_doubled() -> dict[str, Change]:
@@ -42,7 +45,8 @@ def halved_and_doubled() -> dict[str, Change]:
 
 CHANGES = {
     "no graph: each cell attends to itself": Change(has_graph=False),
-    "no linear part, the network reads all genes": Change({"n_components": 0, "reads": "genes"}),
+    "no groups of cells": Change(has_groups=False),
+    "no linear part (and no groups), the network reads all genes": Change({"n_components": 0, "reads": "genes"}),
     "the network reads all genes": Change({"reads": "genes"}),
     "plain mean of neighbours (GCN)": Change({"attention": "mean"}),
     "additive attention": Change({"attention": "additive"}),
@@ -65,13 +69,14 @@ def losses(path: Path, change: Change, *, rate: float, seed: int) -> dict[str, f
     cells, genes = (np.flatnonzero(frame["gnnimpute_pass"]) for frame in (kept.obs, kept.var))
     kept = kept[cells, genes].copy()
     config = gi.Config(**change.config)
-    if change.has_graph:
-        imputer = gi.tl.fit(kept, config=config, rng=seed, progress=False)
-        distances = kept.obsp["gnnimpute_neighbors_distances"]
-        graph = gi.NeighborGraph.from_sparse(distances, nearest="smallest")
-    else:
-        graph = gi.NeighborGraph(np.arange(len(cells))[:, None])
-        imputer = gi.GNNImputer(config).fit(kept.layers["counts"], graph, rng=seed, progress=False)
+    with mock.patch.object(_nn, "LEVELS", _nn.LEVELS if change.has_groups else ()):
+        if change.has_graph:
+            imputer = gi.tl.fit(kept, config=config, rng=seed, progress=False)
+            distances = kept.obsp["gnnimpute_neighbors_distances"]
+            graph = gi.NeighborGraph.from_sparse(distances, nearest="smallest")
+        else:
+            graph = gi.NeighborGraph(np.arange(len(cells))[:, None])
+            imputer = gi.GNNImputer(config).fit(kept.layers["counts"], graph, rng=seed, progress=False)
     found = dict.fromkeys(ESTIMATES, 0.0)
     for start in range(0, len(cells), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(cells)))

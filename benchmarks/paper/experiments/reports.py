@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from experiments.published import NAMES
+from experiments.published import LOWER_IS_BETTER, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,6 +72,34 @@ def averaged(
         rows.append([*names, *(f"{numbers[metric]:.4f}" if metric in numbers else "" for metric in metrics), ""])
     head = [(heads or {}).get(name, name) for name in by]
     return markdown([*head, *(NAMES.get(metric, metric) for metric in metrics), "seeds"], rows)
+
+
+def side_by_side(table: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """A table for each metric, networks below each other and data sets beside each other; the best mean is bold.
+
+    Parameters
+    ----------
+    table
+        Rows of an experiment, with ``data`` and ``network``.
+    metrics
+        Columns of numbers; networks stand in the order of their mean rank by the first one.
+    """
+    data = list(dict.fromkeys(table["data"]))
+    means = table.groupby(["network", "data"])[[*metrics]].mean()
+    ranks = means[metrics[0]].unstack().rank().mean(axis=1)
+    parts = []
+    for metric in metrics:
+        mean = means[metric].unstack()
+        best = mean.min() if metric in LOWER_IS_BETTER else mean.max()
+        rows: list[list[str]] = []
+        for network in ranks.sort_values(kind="stable").index:
+            row = [network]
+            for name in data:
+                cell = number(table.loc[(table["network"] == network) & (table["data"] == name), metric])
+                row.append(f"**{cell}**" if mean.loc[network, name] == best[name] else cell)
+            rows.append(row)
+        parts.append(markdown([NAMES.get(metric, metric), *data], rows))
+    return "\n\n".join(parts)
 
 
 def beside(ours: Mapping[str, Iterable[float]], published: Mapping[str, float]) -> str:
