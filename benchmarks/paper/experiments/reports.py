@@ -85,11 +85,10 @@ def side_by_side(table: pd.DataFrame, metrics: Sequence[str]) -> str:
         Columns of numbers; networks stand in the order of their mean rank by the first one.
     """
     data = list(dict.fromkeys(table["data"]))
-    means = table.groupby(["network", "data"])[[*metrics]].mean()
-    ranks = means[metrics[0]].unstack().rank().mean(axis=1)
+    means = {m: table.pivot_table(m, "network", "data", dropna=False, sort=False) for m in metrics}
+    ranks = means[metrics[0]].rank().mean(axis=1)
     parts = []
-    for metric in metrics:
-        mean = means[metric].unstack()
+    for metric, mean in means.items():
         best = mean.min() if metric in LOWER_IS_BETTER else mean.max()
         rows: list[list[str]] = []
         for network in ranks.sort_values(kind="stable").index:
