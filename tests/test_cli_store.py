@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -16,6 +17,8 @@ from gnnimpute.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+OPTIONS: dict[str, Any] = {"out_of_core": None, "sparse_below": None, "scheduler": None, "dtype": "float32"}
+OPTIONS |= dict.fromkeys(_cli_store._REFUSED)
 TINY = ["--n-epochs", "1", "--n-hidden", "8", "--n-latent", "4"]
 
 
@@ -45,12 +48,39 @@ def test_out_of_core(source: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, made.layers["gnnimpute"], rtol=2e-3)
 
 
+def store(path: Path, *shape: int, n_stored: int = 0) -> Path:
+    """A store of counts of any size, whose values are never written."""
+    with h5py.File(path, "w") as file:
+        matrix = file.create_group("X")
+        matrix.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": shape})
+        matrix.create_dataset("data", shape=(n_stored,), chunks=(1000,), dtype="float32")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("n_obs", "n_vars", "n_stored", "large"),
+    [
+        (14_000, 15_000, 25_000_000, False),
+        (20_000, 20_000, 60_000_000, False),
+        (100_000, 20_000, 100_000_000, True),  # an imputed layer of 8 GB
+        (20_000, 20_000, 200_000_000, True),
+    ],
+)
+def test_large_are_many_counts_or_a_large_layer(
+    tmp_path: Path, n_obs: int, n_vars: int, n_stored: int, large: bool
+) -> None:
+    counts = store(tmp_path / "counts.h5ad", n_obs, n_vars, n_stored=n_stored)
+    assert _cli_store.is_out_of_core(counts, tmp_path / "out.zarr", OPTIONS) == large
+
+
 def test_large_stores_go_out_of_core_by_themselves(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"out_of_core": None, "sparse_below": None, "scheduler": None, "dtype": "float32"}
-    options |= dict.fromkeys(_cli_store._REFUSED)
-    out = tmp_path / "out.zarr"
+    out, options = tmp_path / "out.zarr", OPTIONS
+    assert not _cli_store.is_out_of_core(source, out, options)
+    monkeypatch.setattr(_cli_store, "LARGE_LAYER", 60 * 80)
+    assert _cli_store.is_out_of_core(source, out, options)
+    monkeypatch.setattr(_cli_store, "LARGE_LAYER", 60 * 80 + 1)
     assert not _cli_store.is_out_of_core(source, out, options)
     monkeypatch.setattr(_cli_store, "LARGE", 100)
     assert _cli_store.is_out_of_core(source, out, options)

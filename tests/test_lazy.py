@@ -42,6 +42,7 @@ def test_what_is_in_the_store(
     assert read.var.equals(adata.var)
     np.testing.assert_array_equal(read.obsm["pca"], adata.obsm["pca"])
     assert _lazy.n_nonzeros(path) == 50 * 30
+    assert _lazy.n_values(path) == 50 * 30
 
 
 def test_raw_is_left_out_and_said(adata: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

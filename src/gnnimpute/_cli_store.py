@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Config
 
-LARGE = 200_000_000
-"""Stored values from which a store is read a few cells at a time: some 100,000 cells, 2 GB in memory, thrice that with
-copies. Fixed, so that results do not depend on the machine."""
+LARGE, LARGE_LAYER = 200_000_000, 500_000_000
+"""Stored values, and cells times genes, from which a store is read a few cells at a time: counts of 2 GB in memory, and
+an imputed layer of 2 GB, each thrice that with copies. Fixed, so that results do not depend on the machine."""
 
 _REFUSED = ("genes", "orientation", "interval", "refuse_if_no_gain", "report", "checkpoint")
 _store = partial(click.option, cls=Option, section="Larger than memory (.zarr or .h5ad to .zarr)")
@@ -35,7 +35,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--out-of-core/--in-memory",
                 default=None,
                 help="Read, impute and write a few thousand cells at a time; the same command goes on where it was "
-                "interrupted.  [default: from 200 million counts on]",
+                "interrupted.  [default: from 200 million counts, or 500 million cells x genes, on]",
             ),
             _store(
                 "--dtype",
@@ -77,9 +77,9 @@ def is_out_of_core(source: Path, out: Path, options: dict[str, Any]) -> bool:
 
 
 def _is_large(source: Path) -> bool:
-    from gnnimpute._lazy import n_nonzeros
+    from gnnimpute._lazy import n_nonzeros, n_values
 
-    return source.exists() and n_nonzeros(source) >= LARGE
+    return source.exists() and (n_nonzeros(source) >= LARGE or n_values(source) >= LARGE_LAYER)
 
 
 def impute_stores(

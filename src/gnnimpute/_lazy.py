@@ -53,6 +53,11 @@ def n_nonzeros(path: Path) -> int:
     return max((part["data"].shape[0] if hasattr(part, "keys") else part.size for part in found), default=0)
 
 
+def n_values(path: Path) -> int:
+    """Cells times genes of a store, without reading them: the values of an imputed layer."""
+    return max((_shape(part)[0] * _shape(part)[1] for part in _matrices(_opened(path)).values()), default=0)
+
+
 def _matrices(root: Any) -> dict[str, Any]:
     """What is stored as X and layers."""
     layers = root.get("layers", {})
@@ -80,8 +85,9 @@ def _lazy(element: Any, path: Path, name: str) -> Any:
             "Write it by cells (CSR): adata.X = adata.X.tocsr(); adata.write_zarr(...)."
         )
         raise ValueError(msg)
-    return anndata.experimental.read_elem_lazy(element, chunks=(min(BLOCK, _n_rows(element)), -1))
+    return anndata.experimental.read_elem_lazy(element, chunks=(min(BLOCK, _shape(element)[0]), -1))
 
 
-def _n_rows(element: Any) -> int:
-    return int(element.attrs["shape"][0] if "shape" in element.attrs else element.shape[0])
+def _shape(element: Any) -> tuple[int, int]:
+    n_rows, n_columns = element.attrs["shape"] if hasattr(element, "keys") else element.shape
+    return int(n_rows), int(n_columns)
