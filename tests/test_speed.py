@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,13 @@ def test_real_cells_where_there_are_enough(script, tmp_path):
     scaling = script("scaling")
     gi.io.write(gi.datasets.splatter(n_genes=300, batch_cells=90, lib_loc=9), tmp_path / "real.h5ad")
     for n_cells, origin in ((50, "real"), (500, "simulated")):
-        adata, found = scaling.data_of({"cells": n_cells, "genes": 200}, tmp_path / "real.h5ad")
-        assert adata.shape == (n_cells, 200)
-        assert found == origin
+        for ending in (".h5ad", ".zarr"):
+            path = tmp_path / f"{origin}_some{ending}"
+            found, zeros = scaling.place({"cells": n_cells, "genes": 200}, tmp_path / "real.h5ad", path)
+            adata = gi.io.read(path)
+            assert adata.shape == (n_cells, 200)
+            assert found == origin
+            assert zeros == pytest.approx(1 - adata.X.nnz / (n_cells * 200))
 
 
 def test_the_benchmark_for_gpus_runs_on_a_cpu(script, monkeypatch, tmp_path, capsys):
@@ -113,10 +118,16 @@ def test_floors_are_those_of_the_formula(script):
     assert counts.shape == (100, 50)
     assert 0.1 * 100 * 50 < counts.nnz <= 0.2 * 100 * 50
     assert counts.sum() == 100 * 10
-    config = gi.Config(n_hidden=8, n_heads=2, hide_rate=0.5)
-    least = gpu.floors(counts, config)
-    assert least["multiply_adds"] == counts.nnz * 16 + 3 * 100 * 8 * 50
-    assert gpu.floors(counts, config, decoded=10) == {"multiply_adds": 10 * 8 * 50, "bytes": 4 * 10 * 50}
+    config = gi.Config(n_hidden=8, n_heads=2, hide_rate=0.5, n_components=5)
+    least = gpu.floors(counts, config, n_cells=50)
+    assert least == {
+        "multiply_adds": counts.nnz / 4 * 10 + 3 * 50 * 8 * 50,
+        "bytes": 8 * counts.nnz / 4 + 16 * 50 * 50,
+    }
+    genes = gpu.floors(counts, replace(config, reads="genes"), n_cells=100)
+    assert genes["multiply_adds"] == counts.nnz * 16 + 3 * 100 * 8 * 50
+    decoded = gpu.floors(counts, config, n_cells=10, decoding=True)
+    assert decoded == {"multiply_adds": 10 * (8 + 5) * 50, "bytes": 4 * 10 * 50}
     assert gpu.report(2.0, {"multiply_adds": 3, "bytes": 1}, {"multiply_adds": 3, "bytes": 1})["share_of_floor"] == 0.5
 
 

@@ -2,6 +2,8 @@
 
     python benchmarks/speed/scaling.py --out results/scaling.csv --figure results/scaling.png
     python benchmarks/speed/scaling.py --data kang.h5ad --cells 1000,3000,10000,30000,100000 --out scaling.csv
+    python benchmarks/speed/scaling.py --ending .zarr --cells 10000,30000,100000,300000,1000000 --genes "" \
+        --neighbors "" --heads "" --out large.csv --scratch FOLDER -- --dtype float16      out of core
 
 Cells are a random subset of those of --data while it has enough, and simulated above (Splatter, about as many zeros).
 Genes are the most frequent ones. The number of epochs is fixed, since where a training stops is chance; the whole
@@ -16,18 +18,17 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
 from measure import COSTS, exponent, impute
 
 import gnnimpute as gi
 from gnnimpute._atomic import replacing
-from gnnimpute._exchange import write_counts
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from gnnimpute._cli_simulate import complete
+from gnnimpute._simulated import write_simulated
 
 AXES = ("cells", "genes", "neighbors", "heads")
 START = "start"
@@ -46,14 +47,24 @@ def read(path: Path) -> AnnData:
     return adata
 
 
-def data_of(point: dict[str, int], path: Path | None) -> tuple[AnnData, str]:
-    """Counts of so many cells and genes, and where they are from."""
+def place(point: dict, data: Path | None, path: Path) -> tuple[str, float]:
+    """Write counts of so many cells and genes to a file or store; where they are from, and their share of zeros."""
     n_cells, n_genes = point["cells"], point["genes"]
-    if path is not None and (real := read(path)).n_obs >= n_cells and real.n_vars >= n_genes:
+    if data is not None and (real := read(data)).n_obs >= n_cells and real.n_vars >= n_genes:
         cells = np.sort(np.random.default_rng(0).permutation(real.n_obs)[:n_cells])
         often = np.argsort(-np.asarray((real.X > 0).sum(0)).ravel(), kind="stable")[:n_genes]
-        return real[cells][:, np.sort(often)].copy(), "real"
-    return gi.datasets.splatter(n_genes=n_genes, batch_cells=n_cells, **SIMULATED), "simulated"
+        origin, adata = "real", real[cells][:, np.sort(often)]
+        adata = AnnData(sp.csr_matrix(adata.X, dtype=np.float32), obs=adata.obs[[]].copy(), var=adata.var[[]].copy())
+        n_values = adata.X.nnz
+    elif path.suffix == ".zarr":  # a few cells at a time
+        settings = complete({"n_genes": n_genes, "batch_cells": n_cells, "dropout_type": "none", **SIMULATED})
+        return "simulated", 1 - write_simulated(path, settings, 0)[1][0] / (n_cells * n_genes)
+    else:
+        origin = "simulated"
+        adata = gi.datasets.splatter(n_genes=n_genes, batch_cells=n_cells, dropout_type="none", **SIMULATED)
+        adata, n_values = AnnData(adata.X, obs=adata.obs[[]].copy(), var=adata.var[[]].copy()), adata.X.nnz
+    gi.io.write(adata, path)
+    return origin, 1 - n_values / (n_cells * n_genes)
 
 
 def points(given: argparse.Namespace) -> list[dict[str, int | str]]:
@@ -69,14 +80,12 @@ def measured(point: dict, given: argparse.Namespace) -> dict:
     """The row of a run."""
     epochs = ["--n-epochs", str(given.epochs), "--patience", str(given.epochs), "--min-genes", "0", "--min-cells", "0"]
     shape = ["--n-neighbors", str(point["neighbors"]), "--n-heads", str(point["heads"])]
+    large = ["--out-of-core"] if given.ending == ".zarr" else []
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
-        source, out = Path(folder) / "in.h5ad", Path(folder) / f"out{given.ending}"
-        adata, origin = data_of(point, given.data)
-        write_counts(adata, source)
-        zeros = 1 - adata.X.nnz / (adata.n_obs * adata.n_vars)
-        del adata
+        source, out = Path(folder) / f"in{given.ending}", Path(folder) / f"out{given.ending}"
+        origin, zeros = place(point, given.data, source)
         limits = {"threads": given.threads, "time_limit": given.time_limit}
-        outcome = impute(source, out, [*epochs, *shape, *given.options], **limits)
+        outcome = impute(source, out, [*epochs, *shape, *large, *given.options], **limits)
     return point | {"origin": origin, "zeros": zeros, "epochs": given.epochs, **outcome._asdict()}
 
 
@@ -154,7 +163,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of every run (default 3)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=36_000, help="seconds for a run (default 36,000)")
-    parser.add_argument("--ending", default=".h5ad", choices=[".h5ad", ".zarr"], help="format of the result")
+    parser.add_argument("--ending", default=".h5ad", choices=[".h5ad", ".zarr"],
+                        help="of data and result; .zarr is never in memory as a whole (default .h5ad)")  # fmt: skip
     parser.add_argument("--scratch", type=Path, help="folder for the data (default: that of the system)")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all runs")
     parser.add_argument("--figure", type=Path, help="figure to draw (.png, .pdf, .svg)")

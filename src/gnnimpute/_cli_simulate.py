@@ -69,7 +69,7 @@ def simulate(out: Path, *, overwrite: bool, quiet: bool, **options: Any) -> None
         from gnnimpute._writers import in_place
 
         with in_place(out, suffix=".zarr") as beside:
-            adata, found = write_simulated(beside, _complete(wanted), seed)
+            adata, found = write_simulated(beside, complete(wanted), seed)
     else:
         adata = gi.datasets.splatter(**wanted, rng=seed)
         found = adata.X.nnz, adata.layers["true_counts"].nnz
@@ -80,7 +80,7 @@ def simulate(out: Path, *, overwrite: bool, quiet: bool, **options: Any) -> None
         click.echo(_describe.simulated(adata, out, found))
 
 
-def _complete(given: dict[str, Any]) -> dict[str, Any]:
+def complete(given: dict[str, Any]) -> dict[str, Any]:
     """All parameters of the simulation, with the defaults of :func:`gnnimpute.datasets.splatter`."""
     from gnnimpute._splat_params import SplatParams
 
