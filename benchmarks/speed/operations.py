@@ -1,4 +1,4 @@
-"""What PyTorch is asked to do for one training step and one decoded cell: counted, so that no clock is involved.
+"""What PyTorch is asked to do for the parts of a training and for a decoded cell: counted, without a clock.
 
     python benchmarks/speed/operations.py            counts, beside those that are written down
     python benchmarks/speed/operations.py --write    write them to operations.json: after a change that was meant
@@ -10,9 +10,11 @@ operators read and write. `tests/test_operations.py` fails when one of them has 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ class Counted(TorchDispatchMode):
             self.calls += 1
             self.bytes += sum(_n_values(tensor) * tensor.element_size() for tensor in tensors)
             name = func.overloadpacket.__name__
-            if name in {"mm", "addmm"}:
+            if name in {"mm", "addmm", "addmm_"}:
                 left, right = args[-2:]
                 inner = left.values().numel() if left.layout == torch.sparse_csr else left.numel()
                 self.multiply_adds += inner * right.shape[1]
@@ -64,28 +66,31 @@ def counts() -> np.ndarray:
 
 
 def measured() -> dict[str, dict[str, float]]:
-    """Counts of a training step and of a decoded cell, with the default settings."""
+    """Counts of the parts of a training and of a decoded cell, with the default settings."""
     matrix = counts()
     graph = gi.NeighborGraph.from_embedding(matrix, n_neighbors=N_NEIGHBORS)
     config = gi.Config(n_epochs=1, batch_size=64)
-    epochs = []
-    original = _train._epoch
+    # What it is called in the record, and what one of its calls is shared between.
+    parts = {"_epoch": ("training step", N_CELLS // config.batch_size), "_validate": ("validation", 1)}
+    parts |= {"_weigh_linear": ("weighing the linear part", 1), "_put_groups_right": ("groups", 1)}
+    found = {}
 
-    def counting(*args: Any) -> float:
-        with Counted() as mode:
-            loss = original(*args)
-        epochs.append(mode)
-        return loss
+    def counting(function: Any, name: str, n: int) -> Any:
+        def counted(*args: Any) -> Any:
+            with Counted() as mode:
+                result = function(*args)
+            found[name] = _shares(mode, n)
+            return result
 
-    _train._epoch = counting
-    try:
+        return counted
+
+    with contextlib.ExitStack() as patched:
+        for name, (called, n) in parts.items():
+            patched.enter_context(mock.patch.object(_train, name, counting(getattr(_train, name), called, n)))
         imputer = gi.GNNImputer(config, device="cpu").fit(matrix, graph, progress=False)
-    finally:
-        _train._epoch = original
     with Counted() as decoding:
         imputer.transform(matrix, graph)
-    n_steps = N_CELLS // config.batch_size
-    return {"training step": _shares(epochs[0], n_steps), "decoded cell": _shares(decoding, N_CELLS)}
+    return found | {"decoded cell": _shares(decoding, N_CELLS)}
 
 
 def _shares(mode: Counted, n: int) -> dict[str, float]:
@@ -101,7 +106,8 @@ def main() -> None:
     before = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else now
     for what, numbers in now.items():
         for name, value in numbers.items():
-            print(f"{what:14} {name:14} {value:14,.1f} {value / before[what][name] - 1:+8.1%}")
+            change = value / before[what][name] - 1 if before.get(what, {}).get(name) else 0.0
+            print(f"{what:24} {name:14} {value:14,.1f} {change:+8.1%}")
     if given.write:
         RECORD.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
 
