@@ -7,12 +7,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import gnnimpute as gi
+from gnnimpute._peers import Outcome
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "speed"
 
@@ -43,6 +45,34 @@ def test_a_run_of_the_command_is_measured(script, tmp_path):
     failed = script("measure").impute(tmp_path / "none.h5ad", tmp_path / "out.h5ad", threads=1)
     assert failed.status == "failed"
     assert "none.h5ad" in failed.message
+
+
+def test_methods_take_turns_and_nothing_is_run_twice(script, monkeypatch, tmp_path, capsys):
+    compare, turns = script("compare"), []
+    gi.io.write(gi.datasets.splatter(n_genes=300, batch_cells=90, lib_loc=9), tmp_path / "some.h5ad")
+
+    def run(name, status="ok"):
+        def outcome(*_, seed=None, **__):
+            turns.append((name, seed))
+            return Outcome(status, "", 2.0, 1.0, 3.0)
+
+        return outcome
+
+    peer = SimpleNamespace(name="MAGIC", run=run("MAGIC"))
+    monkeypatch.setattr(compare, "impute", lambda *given, **_: run("ours")(seed=int(given[2][-1])))
+    monkeypatch.setattr(compare._adapters, "peers", lambda _: [peer])
+    monkeypatch.setattr(compare._adapters, "split_names", lambda names, _: names)
+    monkeypatch.setattr(compare._adapters, "chosen", lambda found, _: found)
+    command = ["compare.py", str(tmp_path / "some.h5ad"), "--out", str(tmp_path / "speed.csv"), "--repeats"]
+    for repeats in ("1", "2"):
+        monkeypatch.setattr(sys, "argv", [*command, repeats])
+        compare.main()
+    assert turns == [("ours", 0), ("MAGIC", 0), ("ours", 1), ("MAGIC", 1)]
+    rows = pd.read_csv(tmp_path / "speed.csv")
+    assert rows[["method", "repeat"]].to_numpy().tolist() == [
+        [n, r] for r in (0, 1) for n in ("gnnimpute impute", "MAGIC")
+    ]
+    assert "MAGIC" in capsys.readouterr().out
 
 
 def test_exponent(script):
