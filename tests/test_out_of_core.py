@@ -106,7 +106,7 @@ def test_an_interrupted_run_is_finished(
     assert not out.exists()
     work = tmp_path / ".out.zarr.unfinished"
     assert "gnnimpute" not in gi.io.read(work / "store.zarr", lazy=True).layers
-    with pytest.raises(FileExistsError, match=r"unfinished run with other options \(output\)"):
+    with pytest.raises(FileExistsError, match=r"\(different: output\).*rm -r .*\.out\.zarr\.unfinished$"):
         run(source, out, stored, output="log1p")
     monkeypatch.setattr(_out_of_core.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
     made = run(source, out, stored).layers["gnnimpute"]
@@ -139,6 +139,58 @@ def test_the_disk_must_hold_it(source: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(OSError, match="free"):
         run(source, tmp_path / "out.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_an_unfinished_run_has_written_need_not_fit_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    adata = gi.io.read(source, lazy=True)
+    quarter = adata.n_obs * adata.n_vars
+    for n_there in (quarter - 10, 2 * quarter):
+        _out_of_core.announce(adata, tmp_path / "out.zarr", config=CONFIG, stored=Stored(), n_there=n_there)
+    with pytest.raises(OSError, match="free"):
+        _out_of_core.announce(adata, tmp_path / "out.zarr", config=CONFIG, stored=Stored(), n_there=quarter - 11)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"fit": {"layer": "nope"}, "prepare": {"layer": "nope"}}, "nope"),
+        ({"prepare": {"batch_key": "plate"}}, "plate"),
+        ({"fit": {"use_rep": "X_scVI"}}, "X_scVI"),
+    ],
+)
+def test_names_are_checked_before_anything_is_begun(
+    source: Path, tmp_path: Path, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(KeyError, match=named):
+        run(source, tmp_path / "out.zarr", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_failed_at_once_is_in_nobodys_way(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+    with pytest.raises(ValueError, match="pass"):
+        run(source, out, prepare=PREPARE | {"min_genes": 1000})
+    assert [path.name for path in (tmp_path / ".out.zarr.unfinished").iterdir()] == ["run.json"]
+    assert "gnnimpute" in run(source, out).layers
+    assert not (tmp_path / ".out.zarr.unfinished").exists()
+
+
+@pytest.mark.parametrize("kind", [".zarr", ".h5ad"])
+def test_a_source_that_has_changed_is_not_gone_on_with(source: Path, tmp_path: Path, kind: str) -> None:
+    counts, work = tmp_path / f"counts{kind}", tmp_path / "work"
+    adata = gi.io.read(source)
+    gi.io.write(adata, counts)
+    _out_of_core._begin(work, counts, adata, {})
+    (work / "checkpoint").touch()
+    _out_of_core._begin(work, counts, adata, {})
+    adata.X = adata.X * 2
+    gi.io.write(adata, counts, overwrite=True)
+    with pytest.raises(FileExistsError, match="different: last change of the source"):
+        _out_of_core._begin(work, counts, adata, {})
 
 
 def test_what_is_there_is_replaced_at_the_end(source: Path, tmp_path: Path) -> None:

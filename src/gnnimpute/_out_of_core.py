@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from gnnimpute import _writers, io, pp, tl
 from gnnimpute._atomic import replacing
 from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
+from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._names import suggestion
 from gnnimpute._stored_layer import Stored, write_layer
 
 if TYPE_CHECKING:
@@ -77,7 +80,9 @@ def impute_store(
     Raises
     ------
     FileExistsError
-        If an unfinished run of other options is in the way.
+        If an unfinished run of other options, or of a source that has changed since, is in the way.
+    KeyError
+        If the layer, the batch column or the embedding does not exist.
     OSError
         If the disk has not enough space for the result.
     """
@@ -85,11 +90,12 @@ def impute_store(
     final = _writers.target(out)
     work = final.with_name(f".{final.name}.unfinished")
     adata = io.read(source, lazy=True)
+    _check_keys(adata, prepare, fit)
+    announce(adata, out, config=config, stored=stored, n_there=_size_of(work / STORE / "layers" / key))
     _begin(work, source, adata, {
         "config": config.to_dict(), "estimate": estimate, "output": output, "key": key, "model": str(model),
         "stored": stored._asdict(), "prepare": prepare, "fit": {k: fit[k] for k in fit if k not in _HARMLESS},
     })  # fmt: skip
-    announce(adata, out, config=config, stored=stored)
     try:
         if not (work / MODEL).exists():
             _learn(adata, work, config=config, model=model, prepare=prepare, fit=fit,
@@ -110,8 +116,22 @@ _HARMLESS = {"progress", "device", "checkpoint"}
 """Options that change no result."""
 
 
-def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored) -> None:
-    """Say how much disk and memory the run will take, before it does; refuse what the disk cannot hold."""
+def _check_keys(adata: AnnData, prepare: dict[str, Any], fit: dict[str, Any]) -> None:
+    """Refuse names that do not exist before anything is begun; all else is checked where it is used."""
+    counts_of(adata, fit.get("layer"), allow_non_counts=True)
+    for options in (prepare, fit):
+        if (batch_key := options.get("batch_key")) is not None:
+            batches_of(adata, batch_key)
+    if (use_rep := fit.get("use_rep")) is not None and use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
+        raise KeyError(msg)
+
+
+def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored, n_there: int = 0) -> None:
+    """Say how much disk and memory the run will take, before it does; refuse what the disk cannot hold.
+
+    `n_there` are the bytes that an unfinished run has written of the layer.
+    """
     n_obs, n_vars = adata.shape
     disk = n_obs * n_vars * np.dtype(stored.dtype).itemsize
     block = 4.0 * BLOCK * n_vars
@@ -122,13 +142,19 @@ def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored) -> No
         *(n_obs, n_vars, out, _writers.size(disk), _writers.size(1e9 + max(training, hidden, 12 * block))),
     )
     if stored.sparse_below is None:
-        _writers.check_space(out, disk / 4)
+        _writers.check_space(out, disk / 4 - n_there)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _begin(work: Path, source: Path, adata: AnnData, options: dict[str, Any]) -> None:
     """Make the folder, or see that it is of the same run."""
-    run = json.loads(json.dumps({"source": str(source.resolve()), "shape": adata.shape, **options}, default=str))
-    if not (work / RUN).exists():
+    about = {"source": str(source.resolve()), "shape": adata.shape, "last change of the source": _changed(source)}
+    run = json.loads(json.dumps({**about, **options}, default=str))
+    begun = any((work / name).exists() for name in (CHECKPOINT, STORE, MODEL))
+    if not begun or not (work / RUN).exists():  # there is nothing to go on from, whatever the options were
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         with replacing(work / RUN) as beside:
@@ -137,11 +163,21 @@ def _begin(work: Path, source: Path, adata: AnnData, options: dict[str, Any]) ->
     earlier = json.loads((work / RUN).read_text())
     if different := [name for name in run if earlier.get(name) != run[name]]:
         msg = (
-            f"{work} holds an unfinished run with other options ({', '.join(different)}). Repeat the command of that "
-            "run to finish it, or remove the folder."
+            f"{work} holds an unfinished run of other options or counts (different: {', '.join(different)}). Repeat "
+            f"the command of that run to finish it, or begin anew without it: rm -r {shlex.quote(str(work))}"
         )
         raise FileExistsError(msg)
     log.info("Going on with the unfinished run in %s.", work)
+
+
+_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+"""Files that say what is in a zarr store, of either version: written whenever a matrix is replaced."""
+
+
+def _changed(source: Path) -> int:
+    """Time at which the file, or what says what is in the store, was last written."""
+    written = [path for name in _METADATA for depth in ("", "*/") for path in source.glob(f"{depth}{name}")]
+    return max(path.stat().st_mtime_ns for path in written or [source])
 
 
 def _learn(
