@@ -401,6 +401,21 @@ def test_views_and_files_on_disk_stay_what_they_are(tmp_path, adata, ending):
 
 
 @each_whole
+def test_sparse_blocks_do_not_count_as_dense_ones(tmp_path, rng, ending, monkeypatch):
+    counts = sp.csr_matrix(rng.poisson(0.05, size=(300, 400)).astype(np.float32))
+    adata = AnnData(counts, layers={"gnnimpute": rng.random((300, 400), dtype=np.float32)})  # of 0.48 MB
+    gio.write(adata, tmp_path / "in.zarr")
+    lazy = gio.read(tmp_path / "in.zarr", lazy=True)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2e9, 2e9 - 7e5, 7e5))
+    gio.write(lazy, tmp_path / f"out{ending}")
+    same_adata(gio.read(tmp_path / f"out{ending}"), adata)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2e9, 2e9 - 3e5, 3e5))
+    with pytest.raises(OSError, match=r"needs about 0\.5 MB"):
+        gio.write(lazy, tmp_path / f"again{ending}")
+
+
+@each_whole
 @pytest.mark.parametrize("odd", [{1: 2}, {"f": print}, {"s": {1, 2}}], ids=["key", "function", "set"])
 def test_what_the_format_cannot_hold(tmp_path, adata, ending, odd):
     adata.uns = {"mine": odd}

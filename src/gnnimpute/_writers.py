@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._blocks import is_lazy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -104,7 +106,7 @@ def check_space(path: Path, n_bytes: float) -> None:
 
 
 def whole_bytes(adata: AnnData) -> int:
-    """Bytes of the whole object when stored without compression."""
+    """Bytes of the whole object when stored without compression, as far as they are known before it is computed."""
     parts = [adata.X, adata.obs, adata.var, dict(adata.uns)]
     parts += [dict(part) for part in (adata.layers, adata.obsm, adata.varm, adata.obsp, adata.varp)]
     if adata.raw is not None:
@@ -219,6 +221,8 @@ def _bytes(part: Any) -> int:
         return sum(map(_bytes, part.values()))
     if sp.issparse(part):
         return sum(getattr(part, name).nbytes for name in ("data", "indices", "indptr") if hasattr(part, name))
+    if is_lazy(part) and sp.issparse(part._meta):  # only computing it would tell; `nbytes` is that of a dense one
+        return 0
     if hasattr(part, "memory_usage"):
         used = part.memory_usage(deep=True)
         return int(used.sum() if hasattr(used, "sum") else used)
