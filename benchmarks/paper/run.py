@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     setting = Setting(out=args.out, data=args.data, n_seeds=args.seeds, epochs=args.epochs, peers=args.peers,
                       methods=args.methods, threads=args.threads, time_limit=args.time_limit,
-                      sim_cells=args.sim_cells, sim_genes=args.sim_genes, full=args.full)  # fmt: skip
+                      sim_cells=args.sim_cells, sim_genes=args.sim_genes, full=args.full, retry=args.retry)  # fmt: skip
     left_out = {}
     for name in args.experiments or EXPERIMENTS:
         started = time.monotonic()
@@ -70,10 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=_positive, help="most epochs of every network")
     parser.add_argument("--peers", type=_folder, help="folder of adapters of other methods, such as benchmarks/peers")
     parser.add_argument("--methods", type=lambda text: text.split(";"),
-                        help="methods of blind comparisons, with ; between (default: all)")  # fmt: skip
+                        help="methods of blind comparisons, with ; between (default: all; in dropout and splatter "
+                             "other methods, and of ours those for non-zeros)")  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=2, help="threads (%(default)s)")
     parser.add_argument("--time-limit", type=float, default=600,
                         help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
+    parser.add_argument("--retry", action="store_true", help="also run again what failed or timed out")
     parser.add_argument("--sim-cells", type=_positive, help="cells of simulated sets (default: 600, with --full 4000)")
     parser.add_argument("--sim-genes", type=_positive, default=20_000, help="genes of simulated sets (%(default)s)")
     parser.add_argument("--full", action="store_true", help="networks and simulations at their published size")

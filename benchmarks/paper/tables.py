@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import EXPERIMENTS, error, finish
+from experiments.rows import VERSION, read
 
 from gnnimpute._atomic import replacing
 
@@ -43,7 +44,7 @@ def write(folder: Path, left_out: Mapping[str, str]) -> None:
     parts = ["# The paper's experiments, ours beside the published"]
     for name, experiment in EXPERIMENTS.items():
         if (folder / f"{name}.csv").exists():
-            report = experiment.report(folder / f"{name}.csv")
+            report = _report(name, folder)
             parts.append(f"## {name}: {experiment.TITLE}\n\n{report.line}\n\n![]({name}.png)\n\n{report.tables}")
         elif name in left_out:
             parts.append(f"## {name}: {experiment.TITLE}\n\nNot run. {left_out[name]}")
@@ -66,9 +67,9 @@ def fill(page: Path, folder: Path) -> list[str]:
         Where the CSVs are.
     """
     made = {}
-    for name, experiment in EXPERIMENTS.items():
+    for name in EXPERIMENTS:
         if (folder / f"{name}.csv").exists():
-            report = experiment.report(folder / f"{name}.csv")
+            report = _report(name, folder)
             made[name] = f"{report.line}\n\n{report.tables}"
     made["molecules"] = error.molecules(folder)
     text, filled = page.read_text(encoding="utf-8"), []
@@ -80,6 +81,14 @@ def fill(page: Path, folder: Path) -> list[str]:
     with replacing(page) as beside:
         beside.write_text(text, encoding="utf-8")
     return filled
+
+
+def _report(name: str, folder: Path) -> Report:
+    """What an experiment found; below, which code made its rows, of those that say so."""
+    path = folder / f"{name}.csv"
+    report, table = EXPERIMENTS[name].report(path), read(path)
+    versions = [text for text in table[VERSION].unique() if text] if VERSION in table else []
+    return report._replace(tables=f"{report.tables}\n\nCode: {', '.join(versions)}.") if versions else report
 
 
 def main() -> None:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import subprocess
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import gnnimpute
 from gnnimpute._atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 CONFIG = "config"
 """Column of the settings that a row was computed with."""
+VERSION = "version"
+"""Column of the code that a row was computed with; it names no row, and rows of earlier files lack it."""
+
+
+@cache
+def version() -> str:
+    """Commit of this checkout; without git, the version of the package.
+
+    A package that was installed from a checkout has the version that it was installed with, whatever came after.
+    """
+    ask = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=9"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return gnnimpute.__version__
 
 
 class Rows:
@@ -23,10 +41,12 @@ class Rows:
     ----------
     path
         CSV to go on from, if it exists.
+    retry
+        Compute again what failed or timed out.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, retry: bool = False) -> None:
+        self.path, self.retry = path, retry
         self._rows: list[dict[str, Any]] = read(path).to_dict("records") if path.exists() else []
 
     def once(self, key: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]], *, config: str = "") -> None:
@@ -48,7 +68,8 @@ class Rows:
         """
         for row in self._rows[:]:
             if all(row.get(name) == value for name, value in key.items()):
-                if str(row.get("status")).startswith("absent"):
+                status = str(row.get("status", "ok"))
+                if status.startswith("absent") or (self.retry and status not in {"", "ok"}):
                     self._rows.remove(row)
                     break
                 if row.get(CONFIG, "") != config:
@@ -57,14 +78,14 @@ class Rows:
                     raise ValueError(msg)
                 return
         print(f"  {', '.join(f'{name} {value}' for name, value in key.items())}", flush=True)
-        self._rows.append({**key, **compute(), CONFIG: config})
+        self._rows.append({**key, **compute(), CONFIG: config, VERSION: version()})
         with replacing(self.path) as beside:
             pd.DataFrame(self._rows).to_csv(beside, index=False)
 
 
 def read(path: Path) -> pd.DataFrame:
     """Rows of a file; an empty text is a text."""
-    table = pd.read_csv(path, float_precision="round_trip")
+    table = pd.read_csv(path, float_precision="round_trip", dtype={VERSION: str})
     texts = table.columns[[not pd.api.types.is_numeric_dtype(column) for _, column in table.items()]]
     table[[*texts]] = table[[*texts]].fillna("")
     return table.assign(**{CONFIG: table[CONFIG].fillna("").astype(str)}) if CONFIG in table else table

@@ -38,7 +38,7 @@ class Setting:
     peers: Path | None = None
     """Folder of adapters of other methods."""
     methods: Sequence[str] | None = None
-    """Names of the methods in blind comparisons; by default all."""
+    """Names of the methods in blind comparisons; by default all, and of ours in `dropout` and `splatter` few."""
     threads: int = 2
     time_limit: float = 600
     """Seconds of each method in blind comparisons."""
@@ -47,6 +47,8 @@ class Setting:
     sim_genes: int = 20_000
     full: bool = False
     """Train and simulate as published."""
+    retry: bool = False
+    """Do again what failed or timed out."""
 
     def seeds(self, default: int = 1) -> range:
         """Seeds of an experiment."""
