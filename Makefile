@@ -34,7 +34,7 @@ report: $(VENV)/.installed $(or $(DATA),report/pbmc.h5ad) ## can imputed values 
 	@echo "open report/report.html"
 
 paper: $(VENV)/.paper ## every experiment of the paper, into results/paper; data of DATA_DIR=folder, ARGS= as run.py has
-	$(PY) benchmarks/paper/run.py $(if $(DATA_DIR),--data "$(DATA_DIR)") --out results/paper $(ARGS)
+	$(PY) benchmarks/paper/run.py $(if $(DATA_DIR),--data "$(DATA_DIR)") --peers benchmarks/peers --out results/paper $(ARGS)
 
 test: $(VENV)/.group-test ## run the tests, files side by side; ARGS= goes to pytest
 	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)

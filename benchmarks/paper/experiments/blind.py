@@ -9,23 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.data import SOURCES
+from experiments.labelled import CONTROL
 from experiments.published import METRICS
+from experiments.reports import side_by_side, troubles
 from experiments.setting import MOST_CELLS, PAPER
 from gnnimpute import Config, _benchmark
 from gnnimpute._adapters import built_in, chosen, peers
 from gnnimpute._exchange import MEAN, reading_answer, write_counts
 from gnnimpute._judge import Budget, Protocol
-from gnnimpute._methods import PAPER_BUDGET
+from gnnimpute._methods import DETECTED, PAPER_BUDGET
 from gnnimpute._results import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
     from anndata import AnnData
 
     from experiments.setting import Setting
     from gnnimpute._peers import Method
+
+FOR_NONZEROS = (DETECTED, *CONTROL)
+"""Methods of the package that predict masked non-zeros, to stand beside those of others where nothing else is judged.
+All of them at every rate would take hours."""
 
 
 def methods(setting: Setting) -> list[Method]:
@@ -44,6 +50,7 @@ def compare(
     data: Mapping[str, Path | AnnData],
     protocols: Sequence[str],
     rates: Sequence[float] = (0.1,),
+    ours: Collection[str] | None = None,
 ) -> None:
     """Run all methods on all sets; what is in the file already is not run again.
 
@@ -57,11 +64,16 @@ def compare(
         Counts by name.
     protocols, rates
         What is hidden.
+    ours
+        Which methods of the package to run, unless the run names methods; by default all.
     """
     for name, source in data.items():
         quality = SOURCES[name].quality if name in SOURCES else {}
+        some = within_budget(setting, source)
+        if ours is not None and not setting.methods:
+            some = [method for method in some if method.adapter or method.name in ours]
         rows = _benchmark.run(
-            {name: source}, methods=within_budget(setting, source),
+            {name: source}, methods=some, retry=setting.retry,
             protocols=[Protocol(kind, rate) for kind in protocols for rate in rates], seeds=setting.seeds(), out=path,
             budget=Budget(time_limit=setting.time_limit, threads=setting.threads), quality=quality,
             cells=cells_of(path),
@@ -82,7 +94,43 @@ def wide(path: Path) -> pd.DataFrame:
     table = table.assign(network=table["method"].where(table["estimate"] == MEAN,
                                                        table["method"] + " (" + table["estimate"] + ")"))  # fmt: skip
     keys = ["network", "data", "rate", "seed"]
-    return table.pivot_table(index=keys, columns="metric", values="value", sort=False).reset_index()[[*keys, *METRICS]]
+    table = table.pivot_table(index=keys, columns="metric", values="value", sort=False).reset_index()
+    return table.reindex(columns=[*keys, *METRICS])  # a metric that no method has is missing
+
+
+def report(path: Path, *, by: str = "data") -> str:
+    """Results of masked non-zeros, methods below each other, and what became of methods that have none.
+
+    Parameters
+    ----------
+    path
+        CSV of a comparison; if there is none, neither is there a text.
+    by
+        What stands beside each other: ``data`` or ``rate``.
+    """
+    if not path.exists():
+        return ""
+    table, parts = wide(path), []
+    if by == "rate":
+        table = table.sort_values("rate", kind="stable")
+        table["data"] = [f"{100 * rate:g} % masked" for rate in table["rate"]]
+    if len(table):
+        parts.append(side_by_side(table, METRICS))
+    if bad := troubles(_troubles(path)):
+        parts.append(bad)
+    return "\n\n".join(["Blind, masked non-zeros", *parts]) if parts else ""
+
+
+def _troubles(path: Path) -> list[str]:
+    """A line for each method and reason; what is absent is so everywhere."""
+    table = read(path)
+    table = table[table["protocol"] == "mask"]
+    bad, several, lines = table[table["status"] != "ok"], len(table["rate"].unique()) > 1, []
+    for (method, status, message), part in bad.groupby(["method", "status", "message"], sort=False):
+        places = [f"{row.data} {100 * row.rate:g} %" if several else row.data for row in part.itertuples()]
+        where = "" if status == "absent" else f" ({', '.join(dict.fromkeys(places))})"
+        lines.append(f"{method}{where}: {status}. {message}".strip())
+    return lines
 
 
 def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str = MEAN) -> Any:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from experiments import drawing
 from experiments.data import PBMC, values_of
-from experiments.labelled import Case, text
+from experiments.labelled import Case, budgets, text
 from experiments.published import METRICS
 from experiments.reports import Report, markdown
-from experiments.rows import CONFIG, read
+from experiments.rows import CONFIG, VERSION, read, version
 from gnnimpute._atomic import replacing
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def compute(setting: Setting, path: Path) -> None:
         rows.insert(0, "epoch", 1 + rows.index)
         rows.insert(0, "network", name)
         rows = rows.assign(best_epoch=made.best_epoch + 1, seconds=round(time.perf_counter() - started, 1))
-        rows[CONFIG] = text(config)
+        rows[CONFIG], rows[VERSION] = text(config), version()
         known = pd.concat([part for part in (known[known["network"] != name], rows) if len(part)])
         with replacing(path) as beside:
             known.to_csv(beside, index=False)
@@ -80,4 +80,4 @@ def report(path: Path) -> Report:
         lines.append(f"{name}: PCC {part['pcc'].iloc[0]:.4f} after 1 epoch, {part.loc[best, 'pcc']:.4f} after {best}")
     head = ["network", "epoch", "training loss", "validation loss", "MSE", "MAE", "PCC", "CS"]
     line = "; ".join(lines) + " (masked values of validation cells; the paper's curves are pictures)."
-    return Report(line, markdown(head, rows))
+    return Report(line, "\n\n".join(filter(None, [markdown(head, rows), budgets(table)])))

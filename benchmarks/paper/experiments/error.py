@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from experiments import blind, drawing
 from experiments.data import PBMC, Absent, at_hand, counts_of, values_of
-from experiments.labelled import CONTROL, Cases
+from experiments.labelled import CONTROL, Cases, budgets
 from experiments.published import FOUR_SETS, GNNIMPUTE, METRICS
-from experiments.reports import Report, averaged, beside, side_by_side
+from experiments.reports import Report, averaged, beside
 from experiments.rows import Rows, read
 from experiments.setting import MOST_CELLS, OURS, PAPER
 from gnnimpute import _benchmark_plots
@@ -59,12 +59,13 @@ def _n_cells(source: object) -> int:
 def draw(path: Path, out: Path) -> None:
     """A panel for each metric, a row for each set; blind comparisons have a figure of their own."""
     table = read(path)
-    data = list(dict.fromkeys(table["data"]))[::-1]
+    data, styles = list(dict.fromkeys(table["data"]))[::-1], drawing.styles(table["network"])
     figure, axes = drawing.panels(1, 4, width=3.2, height=1.4 + 0.35 * len(data))
     for ax, metric in zip(axes[0], METRICS, strict=True):
-        for color, (network, part) in zip(drawing.COLORS, table.groupby("network", sort=False), strict=False):
+        for network, part in table.groupby("network", sort=False):
             places = [data.index(name) for name in part["data"]]
-            ax.plot(part[metric], places, "o", color=color, markersize=6, alpha=0.8, label=network)
+            ax.plot(part[metric], places, **(styles[network] | {"linestyle": ""}), markersize=6, alpha=0.8,
+                    label=network)  # fmt: skip
         ax.axvline(FOUR_SETS[GNNIMPUTE][metric], color=drawing.BLUE, linestyle="--", linewidth=1,
                    label=f"{GNNIMPUTE}, mean of its four sets")  # fmt: skip
         ax.set_yticks(range(len(data)), data)
@@ -90,13 +91,10 @@ def report(path: Path) -> Report:
     line = f"{PBMC if len(pbmc) else 'Mean'}, labelled: {beside(shown, FOUR_SETS[GNNIMPUTE])}; "
     line += "the published are means of PBMC, Campbell, Chen and Klein."
     published = [(("mean of four sets", name), numbers) for name, numbers in FOUR_SETS.items()]
-    tables = ["Labelled: networks know the masked values of 60 % of the cells; controls do not\n\n"
-              + averaged(table, ["data", "network"], METRICS, published=published)]  # fmt: skip
-    if (other := path.with_stem(BLIND)).exists():
-        masked = blind.wide(other)
-        if len(masked):
-            tables.append("Blind, masked non-zeros\n\n" + side_by_side(masked, METRICS))
-    return Report(line, "\n\n".join(tables))
+    tables = ["Labelled: networks know the masked values of 60 % of the cells; controls do not",
+              averaged(table, ["data", "network"], METRICS, published=published),
+              budgets(table), blind.report(path.with_stem(BLIND))]  # fmt: skip
+    return Report(line, "\n\n".join(filter(None, tables)))
 
 
 def molecules(folder: Path) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 import gnnimpute as gi
 from experiments.data import neighbors
 from experiments.published import METRICS
+from experiments.rows import CONFIG
 from gnnimpute._labelled import impute_labelled
 from gnnimpute._methods import CONTROLS
 
 if TYPE_CHECKING:
+    import pandas as pd
     import scipy.sparse as sp
 
     from experiments.rows import Rows
@@ -87,6 +89,27 @@ def about(made: Labelled, seconds: float) -> dict[str, Any]:
 def text(config: gi.Config) -> str:
     """Settings in a column of a table."""
     return json.dumps(config.to_dict())
+
+
+def budgets(table: pd.DataFrame, *, column: str = "network") -> str:
+    """A sentence on how long each network was trained; empty if all were alike.
+
+    Parameters
+    ----------
+    table
+        Rows of an experiment, of networks and others.
+    column
+        Where the names are.
+    """
+    configs = {row[column]: json.loads(row[CONFIG]) for _, row in table.iterrows() if row[CONFIG].startswith("{")}
+    said = {}
+    for name, config in configs.items():
+        said[name] = f"up to {config['n_epochs']} epochs"
+        if config["patience"] < config["n_epochs"]:
+            said[name] += f", stopped after {config['patience']} without a better one"
+    if len({*said.values()}) < 2:
+        return ""
+    return f"Networks have different budgets: {'; '.join(f'`{name}` {epochs}' for name, epochs in said.items())}."
 
 
 class Cases:

@@ -32,6 +32,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def troubles(lines: Iterable[str]) -> str:
+    """A list of what is in no table, each line once; empty if there is nothing."""
+    said = [f"- {line}" for line in dict.fromkeys(lines)]
+    return "\n".join(["Not in the tables:", "", *said]) if said else ""
+
+
 def number(values: Iterable[float]) -> str:
     """Mean, and standard deviation if there are more."""
     some = np.asarray(list(values), dtype=float)

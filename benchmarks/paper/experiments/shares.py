@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from experiments import blind, drawing
 from experiments.data import PBMC, counts_of, values_of
-from experiments.labelled import CONTROL, Cases
+from experiments.labelled import CONTROL, Cases, budgets
 from experiments.published import DROPOUT, GNNIMPUTE, LABELS, METRICS
 from experiments.reports import Report, averaged, beside
 from experiments.rows import Rows, read
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from experiments.setting import Setting
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+BLIND = "dropout_blind"
 FRACTIONS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
@@ -34,16 +35,19 @@ class Dropout:
         _fill(setting, path, [({"rate": rate}, {"rate": rate}) for rate in RATES], controls=CONTROL)
         if setting.peers is not None:
             data = {PBMC: counts_of(setting, PBMC)}
-            blind.compare(setting, path.with_stem("dropout_blind"), data=data, protocols=("mask",), rates=RATES)
+            blind.compare(setting, path.with_stem(BLIND), data=data, protocols=("mask",), rates=RATES,
+                          ours=blind.FOR_NONZEROS)  # fmt: skip
 
     @staticmethod
     def draw(path: Path, out: Path) -> None:
         """A panel for each metric; blind comparisons, if there are, in a row of their own."""
-        other = path.with_stem("dropout_blind")
-        figure, axes = drawing.panels(2 if other.exists() else 1, 4)
-        drawing.by_share(axes[0], read(path), x="rate", metrics=METRICS, published=DROPOUT)
-        if other.exists():
-            drawing.by_share(axes[1], blind.wide(other), x="rate", metrics=METRICS, published={})
+        table, other = read(path), path.with_stem(BLIND)
+        blindly = blind.wide(other) if other.exists() else table[:0]
+        figure, axes = drawing.panels(2 if len(blindly) else 1, 4)
+        styles = drawing.styles([*table["network"], *blindly["network"]])
+        drawing.by_share(axes[0], table, x="rate", metrics=METRICS, styles=styles, published=DROPOUT)
+        if len(blindly):
+            drawing.by_share(axes[1], blindly, x="rate", metrics=METRICS, styles=styles)
             axes[0][0].set_ylabel("labelled")
             axes[1][0].set_ylabel("blind")
             axes[1][-1].legend(fontsize="xx-small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -54,14 +58,15 @@ class Dropout:
 
     @staticmethod
     def report(path: Path) -> Report:
-        """All rates; the line is about 60 %."""
+        """All rates, labelled and blind; the line is about 60 %."""
         table = read(path)
         ours = table[(table["network"] == OURS) & (table["rate"] == RATES[-1])]
         published = [((name, f"{rate:g}"), some) for name, by in DROPOUT.items() for rate, some in by.items()]
         line = f"60 % masked: {beside(ours, DROPOUT[GNNIMPUTE][0.6])}."
         tables = averaged(table.sort_values(["network", "rate"], kind="stable"), ["network", "rate"], METRICS,
                           published=published, heads={"rate": "masked"})  # fmt: skip
-        return Report(line, tables)
+        tables = [f"Labelled\n\n{tables}", budgets(table), blind.report(path.with_stem(BLIND), by="rate")]
+        return Report(line, "\n\n".join(filter(None, tables)))
 
 
 class Labels:
@@ -78,8 +83,9 @@ class Labels:
     def draw(path: Path, out: Path) -> None:
         """A panel for each metric."""
         figure, axes = drawing.panels(1, 4)
-        published = {GNNIMPUTE: LABELS}
-        drawing.by_share(axes[0], read(path), x="labelled", metrics=METRICS, published=published)
+        table = read(path)
+        drawing.by_share(axes[0], table, x="labelled", metrics=METRICS, styles=drawing.styles(table["network"]),
+                         published={GNNIMPUTE: LABELS})  # fmt: skip
         for ax in axes[0]:
             ax.invert_xaxis()
             ax.set_xlabel("% of cells labelled")

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import gnnimpute as gi
 from experiments import blind, drawing
 from experiments.data import normalized
-from experiments.labelled import CONTROL, Case, about, control, text
+from experiments.labelled import CONTROL, Case, about, budgets, control, text
 from experiments.published import GNNIMPUTE, METRICS, SPARSITY, SPLATTER
 from experiments.reports import Report, averaged
 from experiments.rows import Rows, read
@@ -82,7 +82,8 @@ def compute(setting: Setting, path: Path) -> None:
             rows.once(key | {"network": name}, lambda c=case, v=values, n=name: _control(c(), v(), n))
     if setting.peers is not None:
         data = {GIVEN.format(n_groups): simulate(setting, n_groups) for n_groups in GROUPS}
-        blind.compare(setting, path.with_stem("splatter_blind"), data=data, protocols=("mask",))
+        blind.compare(setting, path.with_stem("splatter_blind"), data=data, protocols=("mask",),
+                      ours=blind.FOR_NONZEROS)  # fmt: skip
 
 
 def _values(adata: AnnData) -> Simulated:
@@ -155,9 +156,9 @@ def report(path: Path) -> Report:
     lost = lost.rename(columns={f"lost_{name}": name for name in METRICS})
     by = ["data", "network"]
     tables = [
-        "Masked values of test cells\n\n" + averaged(table, by, METRICS, published=published),
-        "Values that dropout took from test cells\n\n" + averaged(lost, by, METRICS),
+        "Labelled: masked values of test cells\n\n" + averaged(table, by, METRICS, published=published),
+        "Labelled: values that dropout took from test cells\n\n" + averaged(lost, by, METRICS),
+        budgets(table),
+        blind.report(path.with_stem("splatter_blind")),
     ]
-    if (other := path.with_stem("splatter_blind")).exists():
-        tables.append("Masked values, blind\n\n" + averaged(blind.wide(other), by, METRICS))
-    return Report(line, "\n\n".join(tables))
+    return Report(line, "\n\n".join(filter(None, tables)))
