@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 
 from gnnimpute._peers import Method
+from gnnimpute._results import COLUMNS
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "paper"
 LABELLED = ("headline", "curves", "dropout", "labels", "attention", pytest.param("splatter", marks=pytest.mark.slow))
@@ -26,9 +27,9 @@ PUBLISHED = {
     "curves": (),  # pictures only
     "dropout": ("3.4783", "0.8141", "0.9353", "0.9438", "17.0714"),
     "labels": ("3.4685", "0.8147", "0.9351", "0.9436"),
-    "attention": ("3.3047", "2.8800", "0.7998", "0.8199"),
+    "attention": ("3.3047", "2.8800", "0.7998", "0.8049", "0.8155", "0.8204"),
     "splatter": ("21.2961", "19.9282"),
-    "clusters": ("0.8199", "0.8368", "0.7998"),
+    "clusters": ("0.8199", "0.8368"),
     "markers": (),
     "error": ("3.0130", "0.6781", "0.9073", "0.9134", "5.1888"),
 }
@@ -45,9 +46,11 @@ def load(name: str) -> Any:
 
 experiments = load("experiments")
 tables = load("tables")
-blind, data, labelled, markers, published, reports, rows, setting_module = (
-    load(f"experiments.{name}")
-    for name in ("blind", "data", "labelled", "markers", "published", "reports", "rows", "setting")
+blind, clusters, data, drawing, labelled = (
+    load(f"experiments.{name}") for name in ("blind", "clusters", "data", "drawing", "labelled")
+)
+markers, published, reports, rows, setting_module = (
+    load(f"experiments.{name}") for name in ("markers", "published", "reports", "rows", "setting")
 )
 
 
@@ -135,6 +138,11 @@ def test_experiments_that_run_methods(name: str, setting: Any, monkeypatch: pyte
     else:
         assert "neighbour mean" in set(table["matrix"])
         assert set(table["status"]) == {"ok"}
+        with_labels, blindly = experiments.EXPERIMENTS[name].report(setting.out / f"{name}.csv").tables.split("Blind\n")
+        assert "gnnimpute, labelled" in with_labels
+        assert "| neighbour mean" not in with_labels
+        assert "| neighbour mean" in blindly
+        assert "labelled" not in blindly
 
 
 def test_seeds(setting: Any, tmp_path: Path) -> None:
@@ -204,6 +212,30 @@ def test_the_papers_network_is_left_out_of_large_data(setting: Any, monkeypatch:
     assert setting_module.PAPER in [method.name for method in blind.within_budget(replace(every, full=True), adata)]
 
 
+@pytest.mark.parametrize(("name", "methods"), [("dropout", None), ("splatter", None), ("dropout", ["gene mean"])])
+def test_blind_rates_are_of_other_methods_and_few_of_ours(
+    name: str, methods: list[str] | None, setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    experiment = sys.modules["experiments.shares" if name == "dropout" else "experiments.splatter"]
+    monkeypatch.setattr(blind._benchmark, "run", lambda _, **given: asked.append(given) or [])
+    monkeypatch.setattr(experiment, "_fill" if name == "dropout" else "_network", lambda *_, **__: {})
+    if name == "splatter":
+        monkeypatch.setattr(experiment, "_control", lambda *_: {})
+        monkeypatch.setattr(experiment, "simulate", lambda *_, **__: anndata.AnnData(sp.csr_matrix((20, 3))))
+        monkeypatch.setattr(experiment, "_values", lambda _: experiment.Simulated(sp.csr_matrix((20, 3)), None))
+        monkeypatch.setattr(labelled.Case, "make", lambda *_, **__: None)
+    with_peers = replace(setting, peers=FOLDER.parent / "peers", methods=methods, retry=True)
+    experiments.EXPERIMENTS[name].compute(with_peers, tmp_path / f"{name}.csv")
+    names = [method.name for method in asked[0]["methods"]]
+    if methods:
+        assert names == methods
+    else:
+        assert names[:3] == ["gnnimpute, detected", "mean of non-zeros", "neighbour mean of non-zeros"]
+        assert names[3:] == [method.name for method in blind.peers(FOLDER.parent / "peers")]
+    assert {given["retry"] for given in asked} == {True}
+
+
 # Results
 
 
@@ -223,6 +255,93 @@ def test_what_was_absent_is_tried_again(tmp_path: Path) -> None:
     rows.Rows(path).once({"matrix": "DCA"}, lambda: {"status": "absent: pip install"})
     rows.Rows(path).once({"matrix": "DCA"}, lambda: {"status": "ok", "ari": 0.5})
     assert rows.read(path)[["matrix", "status", "ari"]].to_numpy().tolist() == [["DCA", "ok", 0.5]]
+
+
+def test_what_failed_is_tried_again_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows.Rows(path).once({"matrix": "DCA"}, lambda: {"status": "timed out: not done after 600 s"})
+    rows.Rows(path).once({"matrix": "DCA"}, lambda: pytest.fail("computed again"))
+    rows.Rows(path, retry=True).once({"matrix": "DCA"}, lambda: {"status": "ok", "ari": 0.5})
+    rows.Rows(path, retry=True).once({"matrix": "DCA"}, lambda: pytest.fail("computed again"))
+    assert rows.read(path)["ari"].tolist() == [0.5]
+
+
+def test_rows_say_which_code_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "headline.csv"
+    old = {"data": "PBMC", "seed": 0, "network": "gnnimpute", **published.HEADLINE, "config": "{}"}
+    pd.DataFrame([old]).to_csv(path, index=False)
+    assert "Code:" not in tables._report("headline", tmp_path).tables
+    monkeypatch.setattr(rows, "version", lambda: "12e456789")  # a commit that looks like a number
+    kept = rows.Rows(path)
+    kept.once({"data": "PBMC", "seed": 0}, lambda: pytest.fail("computed again"), config="{}")
+    kept.once({"data": "PBMC", "seed": 1}, lambda: {"network": "gnnimpute", **published.HEADLINE}, config="{}")
+    assert rows.read(path)["version"].tolist() == ["", "12e456789"]
+    assert tables._report("headline", tmp_path).tables.endswith("Code: 12e456789.")
+    rows.Rows(path).once({"data": "PBMC", "seed": 1}, lambda: pytest.fail("computed again"), config="{}")
+
+
+def test_code_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.version.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    assert rows.version() == rows.gnnimpute.__version__
+    rows.version.cache_clear()
+
+
+@pytest.fixture
+def blind_csv(tmp_path: Path) -> Path:
+    """Twelve methods at two rates, one of them far off, and three that have no result somewhere."""
+    made = [{"method": f"method {i}", "metric": metric, "value": 40.0 if i == 11 else 1 + i / 10, "rate": rate}
+            for i in range(12) for metric in published.METRICS for rate in (0.1, 0.2)]  # fmt: skip
+    bad = [{"method": "DCA", "rate": rate, "status": "absent", "message": "install it"} for rate in (0.1, 0.2)]
+    bad += [{"method": "SAVER", "rate": 0.2, "status": "timed out", "message": "not done after 600 s"},
+            {"method": "scVI", "rate": 0.1, "status": "failed", "message": "", "protocol": "thin"}]  # fmt: skip
+    common = {"data": "PBMC", "protocol": "mask", "seed": 0, "estimate": "mean", "status": "ok"}
+    path = tmp_path / "dropout_blind.csv"
+    pd.DataFrame([common | row for row in made + bad], columns=[*COLUMNS]).to_csv(path, index=False)
+    return path
+
+
+def test_what_has_no_result_is_told(blind_csv: Path) -> None:
+    said = blind.report(blind_csv, by="rate")
+    assert "| MSE       | 10 % masked | 20 % masked |" in said
+    assert said.endswith(
+        "\n\nNot in the tables:\n\n- DCA: absent. install it\n- SAVER (PBMC 20 %): timed out. not done after 600 s"
+    )
+    assert blind.report(blind_csv.with_stem("none")) == ""
+
+
+def test_comparisons_without_any_result_have_no_table(blind_csv: Path) -> None:
+    table = pd.read_csv(blind_csv)
+    table[table["status"] != "ok"].to_csv(blind_csv, index=False)
+    assert blind.report(blind_csv).startswith("Blind, masked non-zeros\n\nNot in the tables:\n\n- DCA: absent.")
+
+
+def test_all_methods_are_drawn(blind_csv: Path) -> None:
+    _, axes = drawing.panels(1, 4)
+    table = blind.wide(blind_csv)
+    styles = drawing.styles(table["network"])
+    drawing.by_share(axes[0], table, x="rate", metrics=published.METRICS, styles=styles)
+    lines = axes[0][0].get_legend_handles_labels()[0]
+    assert [line.get_label() for line in lines] == [f"method {i}" for i in range(12)]
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 12
+    assert axes[0][0].get_ylim()[1] < 3  # the others are not one flat line
+    assert [text.get_text() for text in axes[0][0].texts] == ["beyond the axis: method 11"]
+    assert axes[0][2].get_ylim()[1] > 40  # here it is the best
+    assert len({tuple(style.values()) for style in drawing.styles(map(str, range(40))).values()}) == 40
+
+
+def test_budgets_are_told_where_they_differ(setting: Any) -> None:
+    networks = replace(setting, epochs=None).networks()
+    table = pd.DataFrame({"network": [*networks, "control"], "config": [*map(labelled.text, networks.values()), ""]})
+    said = labelled.budgets(table)
+    assert said.startswith("Networks have different budgets: `gnnimpute` up to 100 epochs, stopped after ")
+    assert said.endswith("; `gnnimpute, paper` up to 10 epochs.")
+    assert labelled.budgets(table[1:]) == ""
+
+
+def test_names_say_the_protocol() -> None:
+    names = ("raw", "masked 10 %", "gnnimpute, labelled", "gnnimpute", "MAGIC")
+    assert [clusters.titled(name) for name in names] == [*names[:3], "gnnimpute, blind", "MAGIC, blind"]
 
 
 def test_tables_are_averages_over_seeds() -> None:

@@ -12,9 +12,9 @@ import gnnimpute as gi
 from experiments import blind, drawing
 from experiments.clustering import agreement, points
 from experiments.data import KLEIN, LINES, Absent, labels_of, normalized, read
-from experiments.labelled import Case, text
+from experiments.labelled import Case, budgets, text
 from experiments.published import CLUSTERS, GNNIMPUTE
-from experiments.reports import Report, averaged, beside
+from experiments.reports import Report, averaged, beside, troubles
 from experiments.rows import Rows
 from experiments.rows import read as read_rows
 from experiments.setting import OURS
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
 TITLE = "Clusters of raw, masked and imputed cells"
 RAW, MASKED = "raw", "masked 10 %"
-LABELLED = f"{OURS}, labelled"
+WITH_LABELS = ", labelled"
+"""How names of matrices end that are made with labels."""
+LABELLED = OURS + WITH_LABELS
 SHOWN = (RAW, MASKED, LABELLED, OURS)
 """Whose cells are drawn."""
 EQUAL = {"no imputation", "gene mean"}
 """Controls that leave cells as they are, or make all of them equal."""
+COLORS = {"not imputed": drawing.GREEN, "labelled": drawing.PINK, "blind, ours": drawing.BLUE,
+          "blind, others": drawing.GREY}  # fmt: skip
+"""Of bars."""
 FEW = 200
 """Cells below which t-SNE is exact: its approximation is slow where all cells are alike."""
 POINTS = "clusters_tsne"
@@ -41,7 +46,7 @@ POINTS = "clusters_tsne"
 
 def compute(setting: Setting, path: Path) -> None:
     """ARI and NMI of every matrix; t-SNE of some."""
-    rows, found = Rows(path), 0
+    rows, found = Rows(path, retry=setting.retry), 0
     for data in (KLEIN, LINES):
         try:
             adata = read(setting, data)
@@ -73,7 +78,7 @@ class _Set:
             MASKED: (lambda: self.case().hold_out.train, ""),
         }
         for name, config in self.setting.networks().items():
-            made[f"{name}, labelled"] = (lambda c=config: self.case().imputed(c), text(config))
+            made[name + WITH_LABELS] = (lambda c=config: self.case().imputed(c), text(config))
         for method in blind.within_budget(self.setting, self.adata):
             if method.name not in EQUAL:
                 made[method.name] = (lambda m=method: self._blind(m), " ".join(method.arguments))
@@ -116,18 +121,20 @@ def draw(path: Path, out: Path) -> None:
     n_matrices = table["matrix"].nunique()
     figure, axes = drawing.panels(len(data), len(shown) + 2, width=2.6, height=max(2.6, 0.24 * n_matrices + 0.6))
     for row, name in zip(axes, data, strict=True):
+        styles = drawing.styles(sorted(cells.loc[cells["data"] == name, "label"].unique()))
         for ax, matrix in zip(row, shown, strict=False):
             part = cells[(cells["data"] == name) & (cells["matrix"] == matrix)]
             if part.empty:
                 ax.axis("off")
                 continue
-            for color, (label, some) in zip(drawing.COLORS, part.groupby("label"), strict=False):
-                ax.plot(some["x"], some["y"], ".", color=color, markersize=2, label=label, rasterized=True)
-            ax.set(xticks=[], yticks=[], title=f"{name}: {matrix}")
+            for label, some in part.groupby("label"):
+                style = styles[label] | {"linestyle": ""}
+                ax.plot(some["x"], some["y"], **style, markersize=1.4, markeredgewidth=0, label=label, rasterized=True)
+            ax.set(xticks=[], yticks=[], title=f"{name}: {titled(matrix)}")
             ax.set_xlabel("t-SNE 1", fontsize="x-small")
             ax.set_ylabel("t-SNE 2", fontsize="x-small")
             ax.title.set_fontsize("small")
-        row[0].legend(fontsize="xx-small", markerscale=4, frameon=True)
+        row[0].legend(fontsize="xx-small", markerscale=5, frameon=True)
         part = table[table["data"] == name]
         for ax, metric in zip(row[-2:], ("ari", "nmi"), strict=True):
             values = {matrix: [value] for matrix, value in zip(part["matrix"], part[metric], strict=True)}
@@ -137,17 +144,31 @@ def draw(path: Path, out: Path) -> None:
             if name == KLEIN:
                 ax.axvline(CLUSTERS[GNNIMPUTE][metric], color=drawing.ORANGE, linestyle="--", label=GNNIMPUTE)
             ax.tick_params(axis="y", labelleft=metric == "ari", labelsize="x-small")
-    if KLEIN in data:
-        drawing.legend(figure, axes[data.index(KLEIN)][-1])
+    last = axes[data.index(KLEIN) if KLEIN in data else 0][-1]
+    for label, color in COLORS.items():
+        last.plot([], [], "s", color=color, label=label)
+    drawing.legend(figure, last, columns=5)
     drawing.save(figure, out)
 
 
+def is_blind(matrix: str) -> bool:
+    """Whether a method made it that knew no masked value."""
+    return matrix not in {RAW, MASKED} and not matrix.endswith(WITH_LABELS)
+
+
+def titled(matrix: str) -> str:
+    """Name of a matrix, with the protocol."""
+    return f"{matrix}, blind" if is_blind(matrix) else matrix
+
+
 def _color(matrix: str) -> str:
-    return drawing.GREEN if matrix in {RAW, MASKED} else drawing.BLUE if "gnnimpute" in matrix else drawing.GREY
+    if is_blind(matrix):
+        return COLORS["blind, ours" if "gnnimpute" in matrix else "blind, others"]
+    return COLORS["not imputed" if matrix in {RAW, MASKED} else "labelled"]
 
 
 def report(path: Path) -> Report:
-    """ARI and NMI of every matrix."""
+    """ARI and NMI of every matrix, labelled and blind apart."""
     table = read_rows(path)
     good = table[table["status"] == "ok"]
     name = KLEIN if (good["data"] == KLEIN).any() else LINES
@@ -156,6 +177,12 @@ def report(path: Path) -> Report:
     line = f"{name}: {beside(ours, CLUSTERS[GNNIMPUTE])}; raw counts have ARI {np.mean(raw['ari']):.4f}. "
     line += "The paper gives its two numbers in both orders."
     published = [((KLEIN, name), numbers) for name, numbers in CLUSTERS.items()]
-    tables = [averaged(good, ["data", "matrix"], ("ari", "nmi"), published=published)]
-    tables += [f"- {row.data}, {row.matrix}: {row.status}" for row in table.itertuples() if row.status != "ok"]
-    return Report(line, "\n\n".join(tables[:1]) + ("\n\n" + "\n".join(tables[1:]) if tables[1:] else ""))
+    blindly = good["matrix"].map(is_blind)
+    by, metrics = ["data", "matrix"], ("ari", "nmi")
+    tables = ["Labelled, and not imputed", averaged(good[~blindly], by, metrics, published=published),
+              budgets(good[~blindly], column="matrix")]  # fmt: skip
+    if blindly.any():
+        tables += ["Blind", averaged(good[blindly], by, metrics)]
+    bad = table[table["status"] != "ok"]
+    tables.append(troubles(f"{row.data}, {titled(row.matrix)}: {row.status}" for row in bad.itertuples()))
+    return Report(line, "\n\n".join(filter(None, tables)))

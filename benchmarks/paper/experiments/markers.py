@@ -12,10 +12,10 @@ import scipy.sparse as sp
 import gnnimpute as gi
 from experiments import blind, drawing
 from experiments.clustering import points
-from experiments.clusters import EQUAL
+from experiments.clusters import EQUAL, LABELLED, MASKED, RAW, is_blind, titled
 from experiments.data import PBMC, normalized, read
 from experiments.labelled import Case, text
-from experiments.reports import Report, markdown
+from experiments.reports import Report, markdown, troubles
 from experiments.rows import Rows
 from experiments.rows import read as read_rows
 from experiments.setting import OURS
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 TITLE = "50 marker genes over Leiden clusters of PBMC"
 N_MARKERS = 50
-RAW, MASKED = "raw", "masked 10 %"
 VALUES, GENES, CELLS = "markers_values", "markers_genes", "markers_cells"
 
 
@@ -43,7 +42,7 @@ def compute(setting: Setting, path: Path) -> None:
     _write(path.with_stem(CELLS), pd.DataFrame({"cluster": clusters}))
     folder = path.parent / VALUES
     folder.mkdir(exist_ok=True)
-    rows = Rows(path)
+    rows = Rows(path, retry=setting.retry)
 
     def row(name: str, made: Any) -> dict[str, Any]:
         if isinstance(made, str):
@@ -63,7 +62,7 @@ def _matrices(setting: Setting, adata: AnnData, values: sp.csr_matrix) -> dict[s
     made: dict[str, tuple[Any, str]] = {
         RAW: (lambda: values, ""),
         MASKED: (lambda: case().hold_out.train, ""),
-        f"{OURS}, labelled": (lambda: case().imputed(config), text(config)),
+        LABELLED: (lambda: case().imputed(config), text(config)),
     }
 
     def run(method: Any) -> Any:
@@ -158,24 +157,28 @@ def draw(path: Path, out: Path) -> None:
         ax.set_xticks(middles, sorted(set(clusters)))
         ax.set_yticks(range(len(genes)), genes["gene"] if ax in axes[:, 0] else [""] * len(genes), fontsize=4.5)
         ax.tick_params(length=0)
-        ax.set_title(name, fontsize="medium")
+        ax.set_title(titled(name), fontsize="medium")
         ax.spines[:].set_visible(False)
     figure.supxlabel("cells by Leiden cluster of the raw counts", fontsize="small")
     drawing.save(figure, out)
 
 
 def report(path: Path) -> Report:
-    """Both numbers of every matrix."""
+    """Both numbers of every matrix, labelled and blind apart."""
     table = read_rows(path)
     good = table[table["status"] == "ok"]
     by_name = good.set_index("matrix")["between"]
-    shown = ", ".join(f"{name} {by_name[name]:.3f}" for name in (RAW, MASKED, f"{OURS}, labelled", OURS)
+    shown = "; ".join(f"{titled(name)} {by_name[name]:.3f}" for name in (RAW, MASKED, LABELLED, OURS)
                       if name in by_name)  # fmt: skip
     line = f"Share of the markers' variance between clusters: {shown} (the paper shows pictures only)."
     head = ("matrix", "variance between clusters", "own cluster less others (log)")
-    rows = [(row.matrix, f"{row.between:.3f}", f"{row.contrast:.3f}") for row in good.itertuples()]
-    bad = [f"- {row.matrix}: {row.status}" for row in table.itertuples() if row.status != "ok"]
-    return Report(line, markdown(head, rows) + ("\n\n" + "\n".join(bad) if bad else ""))
+    tables, blindly = [], good["matrix"].map(is_blind)
+    for said, part in (("Labelled, and not imputed", good[~blindly]), ("Blind", good[blindly])):
+        rows = [(row.matrix, f"{row.between:.3f}", f"{row.contrast:.3f}") for row in part.itertuples()]
+        tables += [said, markdown(head, rows)] if rows else []
+    bad = table[table["status"] != "ok"]
+    tables.append(troubles(f"{titled(row.matrix)}: {row.status}" for row in bad.itertuples()))
+    return Report(line, "\n\n".join(filter(None, tables)))
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:
