@@ -29,8 +29,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def gnnimpute(*args: object) -> Result:
-    return CliRunner().invoke(main, ["impute", *map(str, args), "--min-genes", "0"])
+def gnnimpute(*args: object, **options: Any) -> Result:
+    return CliRunner().invoke(main, ["impute", *map(str, args), "--min-genes", "0"], **options)
 
 
 def test_out_of_core(source: Path, tmp_path: Path) -> None:
@@ -103,4 +103,26 @@ def test_refused(source: Path, tmp_path: Path, out: str, args: list[str], said: 
     done = gnnimpute(source, tmp_path / out, *args)
     assert done.exit_code == 2
     assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--out-of-core"], "--out-of-core works in one process only"),
+        (["--dtype", "float16"], "--dtype works in one process only"),
+        (["--sparse-below", "1"], "--sparse-below works in one process only"),
+        (["--scheduler", "tcp://host:8786"], "--scheduler works in one process only"),
+        ([], "counts.h5ad is so large that one process alone reads it"),
+    ],
+)
+def test_refused_under_torchrun(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: str
+) -> None:
+    monkeypatch.setattr(_cli_store, "LARGE_LAYER", 100)
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    done = gnnimpute(source, tmp_path / "out.zarr", *args, env=place)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "--in-memory" in done.stderr
     assert not list(tmp_path.iterdir())

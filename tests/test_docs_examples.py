@@ -77,7 +77,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adata: AnnData) -> I
 
 def given(page: Path, adata: AnnData) -> dict[str, Any]:
     """What a page takes for granted."""
-    if page.name == "howto_big.md":
+    if page.name in {"howto_big.md", "howto_cluster.md"}:
         gi.io.write(adata, "big.zarr")
     counts = adata.X.copy()
     graph = gi.NeighborGraph.from_embedding(adata.obsm["X_scVI"], n_neighbors=4)

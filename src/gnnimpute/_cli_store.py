@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -70,10 +70,18 @@ def is_out_of_core(source: Path, out: Path, options: dict[str, Any]) -> bool:
     if others := [name for name in _REFUSED if options.get(name)]:
         misuse(f"--{others[0].replace('_', '-')} needs all counts in memory: leave it out, or add --in-memory.")
     if _processes.place().n_processes > 1:
-        misuse("--out-of-core runs in one process, or on a Dask cluster (--scheduler): leave torchrun out.")
+        _refuse_torchrun(source, needs[0] if needs else "out_of_core" if options["out_of_core"] else None)
     if options["dtype"] == "float16" and options["sparse_below"] is not None:
         misuse("--dtype float16 is for dense layers: sparse ones have no such type. Leave out one of the two.")
     return True
+
+
+def _refuse_torchrun(source: Path, given: str | None) -> NoReturn:
+    """Say what of the command needs one process: an option, or the size of the store where none was given."""
+    if given is None:
+        misuse(f"{source.name} is so large that one process alone reads it: leave out torchrun, or add --in-memory.")
+    option = f"--{given.replace('_', '-')}"
+    misuse(f"{option} works in one process only: leave out torchrun, or leave out {option} and add --in-memory.")
 
 
 def _is_large(source: Path) -> bool:
