@@ -69,6 +69,19 @@ def test_as_in_memory(source: Path, expected: anndata.AnnData, tmp_path: Path) -
     np.testing.assert_allclose(kept[:, 0], layer[[0, 99], 8], rtol=1e-5)
 
 
+def test_from_python_a_lazy_result_is_written_as_h5ad_too(
+    source: Path, expected: anndata.AnnData, tmp_path: Path
+) -> None:
+    adata = gi.io.read(source, lazy=True)
+    gi.pp.prepare(adata, **PREPARE)
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    gi.io.write(adata, tmp_path / "out.h5ad")
+    made = anndata.read_h5ad(tmp_path / "out.h5ad")
+    np.testing.assert_allclose(made.layers["gnnimpute"], expected.layers["gnnimpute"], rtol=1e-3, atol=1e-4)
+    assert (made.X != expected.X).nnz == 0
+    assert made.obs.equals(expected.obs)
+
+
 def test_half_and_sparse(source: Path, tmp_path: Path) -> None:
     whole = run(source, tmp_path / "whole.zarr", save_model=tmp_path / "model.safetensors").layers["gnnimpute"]
     model = {"model": tmp_path / "model.safetensors"}
