@@ -6,16 +6,21 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 import gnnimpute as gi
+from gnnimpute import _checkpoint
 from gnnimpute._distributed import SharedNorm, Team
+from gnnimpute.cli import main
 
 SETTINGS = {"n_hidden": 16, "n_latent": 8, "n_epochs": 5, "batch_size": 40, "learning_rate": 5e-3}
 TRAIN = f"""
@@ -25,8 +30,9 @@ rng = np.random.default_rng(0)
 kind = rng.integers(3, size=160)
 counts = rng.poisson(rng.gamma(1, 2, (3, 50))[kind]).astype("float32")
 alone, near = gi.NeighborGraph(np.arange(160)[:, None]), gi.NeighborGraph.from_embedding(counts, n_neighbors=4)
-def fit(graph, seed, **settings):
-    imputer = gi.GNNImputer(gi.Config(**{SETTINGS!r}, **settings), device="cpu").fit(counts, graph, rng=seed)
+def fit(graph, seed, checkpoint=None, **settings):
+    imputer = gi.GNNImputer(gi.Config(**({SETTINGS!r} | settings)), device="cpu")
+    imputer.fit(counts, graph, rng=seed, checkpoint=checkpoint)
     weights = np.concatenate([v.double().numpy().ravel() for v in imputer.network_.state_dict().values()])
     history = {{"loss": imputer.history_["validation"], "trained": imputer.history_["training"]}}
     return {{"weights": weights, "values": imputer.transform(counts, graph), **history}}
@@ -41,6 +47,26 @@ def main(out):
         arrays |= {{f"{{name}}_{{key}}": value for key, value in fit(**options).items()}}
     np.savez(out, **arrays)
     return arrays
+"""
+
+RESUME = f"""{TRAIN}
+import os, shutil, signal, torch
+from gnnimpute import _train
+rank, epoch, drawn = join().rank, _train._epoch, []
+def counted(*args):
+    drawn.append(torch.get_rng_state().numpy())
+    if rank == 0 and len(drawn) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return epoch(*args)
+same = dict(graph=alone, seed=0, dropout_rate=0.0)
+of_one = fit(**same, checkpoint="one" if rank == 0 else "not here")
+_train._epoch = counted
+fit(**same, checkpoint="two")
+if rank == 0:
+    shutil.copyfile("two", "half")
+of_two = fit(**same, checkpoint="two")
+arrays = {{f"{{name}}_{{key}}": made[key] for name, made in (("one", of_one), ("two", of_two)) for key in made}}
+np.savez(f"{{rank}}.npz", **arrays, drawn=np.stack(drawn))
 """
 
 
@@ -84,7 +110,7 @@ def two(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(TRAIN, names)
     return names["main"](tmp_path_factory.mktemp("one") / "alone.npz")
 
@@ -114,17 +140,81 @@ def test_with_dropout_and_neighbours_two_processes_learn_as_much(one, two):
     assert (two[0]["usual_weights"] != one["usual_weights"]).any()
 
 
-def test_the_first_process_alone_writes_and_talks(tmp_path):
-    gi.io.write(gi.datasets.splatter(n_genes=60, batch_cells=160, lib_loc=6), tmp_path / "in.h5ad")
-    tiny = ["--min-genes", "0", "--n-epochs", "2", "--n-hidden", "8", "--n-latent", "4"]
-    command = ["-m", "gnnimpute", "impute", "in.h5ad", "out.h5ad", "--save-model", "m.safetensors", *tiny]
-    (first, told, error), (second, silence, other) = together(tmp_path, *command)
-    assert (first, second) == (0, 0), error + other
-    assert "Imputed 160 cells" in told
-    assert not silence
-    assert not other
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "m.safetensors", "out.h5ad"]
-    assert np.isfinite(anndata.read_h5ad(tmp_path / "out.h5ad").layers["gnnimpute"]).all()
+@pytest.mark.slow
+def test_any_number_of_processes_goes_on_from_a_checkpoint(one, tmp_path):
+    """From one process to two, from two (the first was told to stop) to two, and from two to one."""
+    names: dict[str, Any] = {}
+    exec(TRAIN, names)
+    same = {"graph": names["alone"], "seed": 0, "dropout_rate": 0.0}
+    names["fit"](**same, checkpoint=tmp_path / "one", n_epochs=3)
+    for code, _, error in together(tmp_path, "-c", RESUME):
+        assert not code, error
+    first, second = (dict(np.load(tmp_path / f"{rank}.npz")) for rank in range(2))
+    ended = names["fit"](**same, checkpoint=tmp_path / "half")
+    for name in ("loss", "trained"):
+        for made in (first[f"one_{name}"], first[f"two_{name}"], ended[name]):
+            np.testing.assert_allclose(made, one[f"same_{name}"], rtol=1e-3)
+    drawn = first.pop("drawn"), second.pop("drawn")
+    for name, values in first.items():
+        np.testing.assert_array_equal(second[name], values)
+    assert len(drawn[0]) == len(drawn[1]) == SETTINGS["n_epochs"]  # 3, and 2 after the interruption
+    assert all((mine != theirs).any() for mine, theirs in zip(*drawn, strict=True))
+
+
+def test_a_checkpoint_that_the_first_process_does_not_see_is_told(tmp_path):
+    path = tmp_path / "run"
+    state: Any = SimpleNamespace(team=SimpleNamespace(rank=1, is_first=False, told=lambda _: None))
+    _checkpoint.resume(path, state, {})
+    path.touch()
+    with pytest.raises(FileNotFoundError, match=r"Process 1 sees the checkpoint .*run, but process 0 does not"):
+        _checkpoint.resume(path, state, {})
+
+
+def test_each_process_draws_its_own_and_the_same_again():
+    def drawn(rank):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(5)
+            Team(rank, 3).own_dropout()
+            return torch.rand(4)
+
+    numbers = [drawn(rank) for rank in range(3)]
+    assert torch.equal(numbers[0], torch.rand(4, generator=torch.Generator().manual_seed(5)))
+    assert torch.equal(numbers[1], drawn(1))
+    assert len({tuple(four.tolist()) for four in numbers}) == 3
+
+
+@pytest.mark.slow
+def test_torchrun_imputes_as_one_process_and_the_first_alone_writes_and_talks(tmp_path):
+    adata = gi.datasets.splatter(n_genes=60, batch_cells=160, group_prob=[0.5, 0.5], lib_loc=6)
+    adata.obsp["none"] = sp.csr_matrix((160, 160))
+    adata.uns["none"] = {"connectivities_key": "none", "distances_key": "none"}
+    gi.io.write(adata, tmp_path / "in.h5ad")
+    tiny = ["--min-genes", "0", "--n-epochs", "3", "--n-hidden", "8", "--n-latent", "4"]
+    # The linear part is the same for any number of processes; dropout and shared neighbours are not.
+    tiny += ["--n-components", "0", "--reads", "genes", "--dropout-rate", "0", "--neighbors-key", "none"]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--redirects", "1:3"]
+    torchrun += ["--log-dir", "said"]
+    impute = ["-m", "gnnimpute", "impute", "in.h5ad", "out.h5ad", "--save-model", "m.safetensors", *tiny]
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, *impute],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    assert done.stdout.count("Imputed 160 cells") == 1
+    silence = {path.name: path.read_text() for path in tmp_path.glob("said/*/*/1/std*.log")}
+    assert silence == {"stdout.log": "", "stderr.log": ""}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "m.safetensors", "out.h5ad", "said"]
+    alone = CliRunner().invoke(main, ["impute", str(tmp_path / "in.h5ad"), str(tmp_path / "one.h5ad"), *tiny])
+    assert alone.exit_code == 0, alone.output
+    made, expected = (anndata.read_h5ad(tmp_path / name) for name in ("out.h5ad", "one.h5ad"))
+    losses = (adata.uns["gnnimpute"]["loss"]["validation"] for adata in (made, expected))
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    np.testing.assert_allclose(made.layers["gnnimpute"], expected.layers["gnnimpute"], rtol=1e-2)
 
 
 def test_alone_nothing_changes():

@@ -64,14 +64,19 @@ def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
 
 
 def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
-    """Go on from `path` if it exists; it must come from the same data and settings."""
-    check_place(path)
-    if not path.exists():
+    """Go on from `path` if it exists; it must come from the same data and settings.
+
+    Of several processes the first one reads it and tells the others: all go on from the same epoch and weights, also
+    where a file of that name on another machine is an old one.
+    """
+    team = state.team
+    read = team.told(_read(path) if team.is_first else None)
+    if read is None:
+        if not team.is_first and path.exists():
+            msg = f"Process {team.rank} sees the checkpoint {path}, but process 0 does not: put it where all see it."
+            raise FileNotFoundError(msg)
         return
-    tensors, about = read_tensors(path, what="checkpoint")
-    if "identity" not in about:
-        msg = f"{path} is a saved model, not a checkpoint: load it with `GNNImputer.load`, or name another file."
-        raise ValueError(msg)
+    tensors, about = read
     if different := [name for name, value in identity.items() if about["identity"].get(name) != value]:
         msg = f"The checkpoint {path} belongs to another run (different: {', '.join(different)}). Name another file."
         raise ValueError(msg)
@@ -86,6 +91,18 @@ def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
     if "random.cuda" in tensors and (device := state.network.mean.device).type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
     log.info("Going on from %s after epoch %d.", path, state.epoch)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """The checkpoint, if there is one."""
+    check_place(path)
+    if not path.exists():
+        return None
+    tensors, about = read_tensors(path, what="checkpoint")
+    if "identity" not in about:
+        msg = f"{path} is a saved model, not a checkpoint: load it with `GNNImputer.load`, or name another file."
+        raise ValueError(msg)
+    return tensors, about
 
 
 class Model(NamedTuple):

@@ -65,10 +65,15 @@ class Team:
         rng.bit_generator.state = self.told(rng.bit_generator.state)
         return rng
 
-    def own_dropout(self) -> None:
-        """Let each process drop other units, from the same seed."""
-        if self.rank:
-            torch.default_generator.manual_seed(torch.initial_seed() + self.rank)
+    def own_dropout(self, device: torch.device | str = "cpu") -> None:
+        """Let each process drop other units, though all have the random state of the first one, which keeps it."""
+        if not self.rank:
+            return
+        seed = int(torch.randint(2**62, (), device=device)) + self.rank
+        torch.default_generator.manual_seed(seed)
+        if torch.device(device).type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
 
     def shared(self, network: nn.Module) -> None:
         """Let batch normalisation see the whole batch, and all start from the weights of the first process."""

@@ -83,6 +83,7 @@ def train(
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
+        team.own_dropout(device)  # after resuming, which gives all the state of the first
         validation = Validation(state.network, split, graph, config, state.total)
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=not team.is_first or (None if progress is None else not progress))  # fmt: skip
