@@ -26,6 +26,9 @@ BLOCK = 2048
 WINDOW = 16
 """Blocks whose results, which are small, may be waiting."""
 
+_SEND = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
+"""No advice to send less to the workers: what is sent they need, and it is sent once."""
+
 
 def require_dask(what: str) -> None:
     """Raise ImportError, with the command that mends it, where Dask is not installed."""
@@ -102,7 +105,9 @@ def each(
     import dask
 
     for some in batched(tasks(counts, function, *shared, rows=rows), window):
-        yield from dask.compute(*some)
+        with dask.config.set(_SEND):
+            results = dask.compute(*some)
+        yield from results
 
 
 def tasks(
@@ -112,6 +117,11 @@ def tasks(
     import dask
 
     run, constant = dask.delayed(function), [dask.delayed(value, traverse=False) for value in shared]
+    if n_workers():
+        # Else they would go along with every batch. Scattered values would be lost with the worker that has them;
+        # those of tasks are made again.
+        with dask.config.set(_SEND):
+            constant = list(dask.persist(*constant))
     bounds = starts(counts)
     for block, start, stop in zip(counts.to_delayed().ravel(), bounds, bounds[1:], strict=False):
         yield run(block, *(array[start:stop] for array in rows), *constant)
