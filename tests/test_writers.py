@@ -277,6 +277,15 @@ def test_missing_layer(tmp_path, adata, ending):
     assert not listed(tmp_path)
 
 
+@pytest.mark.parametrize("ending", [".mtx", ".csv"])
+@pytest.mark.parametrize("key", [None, "gnnimpute"], ids=["sparse", "dense"])
+def test_lazy_layers_are_written_as_those_in_memory(tmp_path, adata, ending, key):
+    gio.write(adata, tmp_path / "in.zarr")
+    gio.write(gio.read(tmp_path / "in.zarr", lazy=True), tmp_path / f"lazy{ending}", key=key)
+    gio.write(adata, tmp_path / f"out{ending}", key=key)
+    assert content(tmp_path / f"lazy{ending}") == content(tmp_path / f"out{ending}")
+
+
 # The whole object
 
 WHOLE = (".h5ad", ".zarr")

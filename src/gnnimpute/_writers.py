@@ -177,6 +177,7 @@ def blocks(layer: Any) -> Iterator[tuple[int, NDArray[Any]]]:
     step = max(1, BLOCK_VALUES // max(1, n_genes))
     for start in range(0, n_cells, step):
         block = layer[start : start + step]
+        block = block.compute() if is_lazy(block) else block
         yield start, np.asarray(block.toarray() if sp.issparse(block) else block)
 
 
