@@ -90,7 +90,6 @@ def start(
         network.linear.weight.fill_(0.5)
     _standardize(network, Rows(kept, float(network.target_total)))
     team.shared(network)
-    team.own_dropout()
     network.to(device)
     optimizer = Adam(
         network.parameters(),
