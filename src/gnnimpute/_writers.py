@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from gnnimpute._blocks import is_lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     import pandas as pd
     from anndata import AnnData
@@ -152,13 +152,29 @@ def write_zarr(adata: AnnData, path: Path) -> None:
     class Store(LocalStore):
         stopped, n_running = False, 0
 
-        async def set(self, key: str, value: Any) -> None:
+        async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
             self.n_running += 1
             try:
-                if not self.stopped:
-                    await super().set(key, value)
+                if self.stopped:
+                    work.close()
+                else:
+                    await work
             finally:
                 self.n_running -= 1
+
+        # All that makes a file or a folder.
+
+        async def _open(self, **options: Any) -> None:
+            await self.unless_stopped(super()._open(**options))
+
+        async def clear(self) -> None:
+            await self.unless_stopped(super().clear())
+
+        async def set(self, key: str, value: Any) -> None:
+            await self.unless_stopped(super().set(key, value))
+
+        async def set_if_not_exists(self, key: str, value: Any) -> None:
+            await self.unless_stopped(super().set_if_not_exists(key, value))
 
     store = Store(path)
     try:
