@@ -105,7 +105,8 @@ def each(
     import dask
 
     for some in batched(tasks(counts, function, *shared, rows=rows), window):
-        with dask.config.set(_SEND):
+        # Without workers `distributed` may not be loaded, and would then find its settings replaced by this one.
+        with dask.config.set(_SEND if n_workers() else {}):
             results = dask.compute(*some)
         yield from results
 
