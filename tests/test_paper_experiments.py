@@ -363,6 +363,16 @@ def test_networks_side_by_side() -> None:
     assert cells[1][2:] == [["b", "0.8000", ""], ["a", "**0.9000**", "**0.1000**"]]
 
 
+@pytest.mark.parametrize("networks", [["GCN"], ["3 heads"], ["GCN", "1 head"]])
+def test_numbers_of_heads_that_are_not_all_there_yet(networks: list[str], tmp_path: Path) -> None:
+    numbers = dict.fromkeys(("mse", "mae", "pcc", "cs", "ari", "nmi"), 0.5)
+    table = [{"data": d, "network": n, "seed": 0, **numbers} for d in ("PBMC", "Klein") for n in networks]
+    pd.DataFrame(table).to_csv(tmp_path / "attention.csv", index=False)
+    report = experiments.EXPERIMENTS["attention"].report(tmp_path / "attention.csv")
+    assert ("GCN 0.5000" in report.line) == (len(networks) == 2)
+    assert all(f"| {network}" in report.tables for network in networks)
+
+
 def test_a_page_is_filled_between_its_marks(setting: Any, tmp_path: Path) -> None:
     experiments.EXPERIMENTS["headline"].compute(setting, tmp_path / "headline.csv")
     page = tmp_path / "page.md"

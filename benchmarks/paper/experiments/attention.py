@@ -90,18 +90,20 @@ def report(path: Path) -> Report:
         if len(part):
             here = [metric for metric in metrics if metric in part]
             tables.append(f"{data}\n\n" + averaged(part, ["network"], here, published=published))
-        if len(part) and data == PBMC:
+        if part["network"].nunique() < 2 or GCN not in set(part["network"]):
+            continue  # nothing to compare yet
+        if data == PBMC:
             mse = part.groupby("network", sort=False)["mse"].mean()
             worst = mse.drop(GCN).idxmax()
             lines.append(
                 f"PBMC MSE: GCN {mse[GCN]:.4f} (published {NO_ATTENTION['mse']:.4f}), worst of the heads "
                 f"{mse[worst]:.4f}, {worst} (published {HEADLINE['mse']:.4f})"
             )
-        if len(part) and data == KLEIN and "ari" in part:
+        elif "ari" in part:
             ari = part.groupby("network", sort=False)["ari"].mean()
             heads, (without, attention) = ari.drop(GCN), (numbers["ari"] for numbers in ATTENTION.values())
             lines.append(
                 f"Klein ARI: GCN {ari[GCN]:.4f} (published {without:.4f}), heads {heads.min():.4f} to "
                 f"{heads.max():.4f} (published {attention:.4f}, the text does not say of how many)"
             )
-    return Report("; ".join(lines) + ".", "\n\n".join(tables))
+    return Report("; ".join(lines) + "." if lines else "Not done yet.", "\n\n".join(tables))
