@@ -73,7 +73,7 @@ def draw(path: Path, out: Path) -> None:
             ax.axvline(numbers[metric], color=color, linestyle="--", label=name)
         ax.set_title(f"{data}: {drawing.named(metric)}", fontsize="small")
         ax.margins(x=0.1)
-        ax.tick_params(axis="y", labelleft=ax is axes[0][0])
+        ax.tick_params(axis="y", labelleft=(data, metric) in {(PBMC, "mse"), (KLEIN, "ari")})
     drawing.legend(figure, axes[0][0])
     drawing.save(figure, out)
 
