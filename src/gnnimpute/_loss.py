@@ -66,7 +66,7 @@ class Hidden(NamedTuple):
 
     def at(self, values: Tensor) -> Tensor:
         """Of values of shape (n_cells, n_genes) those of what was hidden, (nnz,)."""
-        # The gradient of this takes half the time of that of values[rows, cols].
+        # The gradient of this takes less time than that of values[rows, cols].
         return values.take(self.rows * values.shape[1] + self.cols)
 
 

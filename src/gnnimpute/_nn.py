@@ -77,7 +77,7 @@ class GraphAttention(nn.Module):
             own, other = (h * self.own).sum(-1), (h * self.other).sum(-1)  # (m, H)
             score = own[neighbors[:, :1]] + other[neighbors]  # (r, k, H)
         else:
-            rows = h.flatten(1)  # an embedding's gradient takes a third of the time of an index's
+            rows = h.flatten(1)  # an embedding's gradient takes less time than an index's
             own = F.embedding(neighbors[:, 0], rows).view(-1, *h.shape[1:])
             others = (F.embedding(j, rows).view_as(own) for j in neighbors.T)
             score = torch.stack([(own * other).sum(-1) for other in others], dim=1)  # (r, k, H)

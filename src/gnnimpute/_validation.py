@@ -63,7 +63,7 @@ class Validation:
         return self._losses(network, [share])[0]
 
     def best_share(self) -> float:
-        """The share of the linear part that has the lowest loss."""
+        """The share of the linear part that has the lowest loss; that of the network may be left at another."""
         return SHARES[int(np.argmin(self._losses(self.network, SHARES)))]
 
     def latent(self, network: Autoencoder) -> Tensor:
