@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import anndata as ad
 import hypothesis.strategies as st
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from gnnimpute import NeighborGraph
+from gnnimpute import NeighborGraph, _nearest
 
 
 def brute_force(points: np.ndarray, k: int) -> np.ndarray:
@@ -100,6 +102,40 @@ def test_cells_of_a_small_batch_repeat_themselves(points: np.ndarray) -> None:
 def test_as_many_batches_as_cells(points: np.ndarray) -> None:
     graph = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80))
     np.testing.assert_array_equal(graph.indices, np.arange(80)[:, None])
+
+
+@pytest.mark.parametrize("at_once", [1, 80 * 7, 2**28])
+def test_products_find_the_nearest_cells_too(points: np.ndarray, at_once: int) -> None:
+    far_away = (points + 100).astype(np.float32)
+    found = _nearest.by_products(far_away, 5, torch.device("cpu"), at_once=at_once)
+    np.testing.assert_array_equal(found, _nearest.exact(far_away, 5))
+
+
+def test_products_among_identical_cells(rng: np.random.Generator) -> None:
+    points = np.repeat(rng.normal(size=(10, 4)), 30, axis=0).astype(np.float32)
+    found = _nearest.by_products(points, 5, torch.device("cpu"))
+    assert (found != np.arange(300)[:, None]).all()
+    np.testing.assert_array_equal(found // 30, np.repeat(np.arange(10), 30)[:, None].repeat(5, 1))
+
+
+def test_a_device_that_is_quick_at_products_searches_many_cells(
+    points: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Quick(NamedTuple):
+        type: str = "cuda"
+
+    def by_products(points: np.ndarray, k: int, device: Quick) -> np.ndarray:
+        asked.append((len(points), device))
+        return _nearest.by_products(points, k, torch.device("cpu"))
+
+    monkeypatch.setattr("gnnimpute._graph.device_named", lambda name: Quick() if name is None else torch.device(name))
+    monkeypatch.setattr("gnnimpute._graph.by_products", by_products)
+    graph = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30, exact_below=50)
+    assert asked == [(50, Quick())]
+    few = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30)
+    np.testing.assert_array_equal(graph.indices, few.indices)
 
 
 @pytest.mark.slow

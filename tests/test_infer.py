@@ -14,7 +14,7 @@ from torch import nn
 from gnnimpute import Config, NeighborGraph, _infer
 from gnnimpute._config import Attention, Reads
 from gnnimpute._counts import totals
-from gnnimpute._infer import attention, check_cells, chunks, device_named, embed
+from gnnimpute._infer import attention, check_cells, chunks, embed
 from gnnimpute._nn import Autoencoder, GraphAttention
 from gnnimpute._rows import Rows
 
@@ -161,12 +161,3 @@ def test_a_graph_of_other_cells_is_refused(counts: sp.csr_matrix, graph: Neighbo
         check_cells(graph, counts[:7])
     with pytest.raises(TypeError, match="`graph` is a ndarray: make it with NeighborGraph"):
         check_cells(graph.indices, counts)
-
-
-def test_devices_are_named_as_pytorch_does() -> None:
-    assert device_named("cpu") == torch.device("cpu")
-    assert device_named(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="device='gpu' is no device of PyTorch"):
-        device_named("gpu")
-    with pytest.raises(ValueError, match=r"device='cuda:99', but PyTorch finds \d+ GPUs"):
-        device_named("cuda:99")

@@ -43,7 +43,6 @@ LAYERS = (
         "_counts",
         "_entries",
         "_genes",
-        "_graph",
         "_holdout",
         "_gain",
         "_tally",
@@ -51,7 +50,7 @@ LAYERS = (
     | {"_keys", "_masking", "_molecules", "_names", "_processes", "_ridge", "metrics"},
     # torch starts here
     {"_adam", "_distributed", "_line", "_linear", "_linear_fit", "_linear_nonzeros", "_local", "_loss", "_nn"}
-    | {"_rows"},
+    | {"_device", "_graph", "_nearest", "_rows"},
     {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_uncertainty", "_values"},
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_interval"},
@@ -143,6 +142,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_keys": "tl",
     "_layers": "tl",
     "_local": "local_fit",
+    "_nearest": "graph",
     "_pl_accuracy": "pl",
     "_pl_attention": "pl",
     "_pl_cells": "pl",

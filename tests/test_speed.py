@@ -137,7 +137,7 @@ def test_the_benchmark_for_gpus_runs_on_a_cpu(script, monkeypatch, tmp_path, cap
     script("gpu").main()
     made = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == made
-    for part in ("training", "decoding"):
+    for part in ("neighbors", "training", "decoding"):
         assert 0 < made[part]["share_of_floor"] < 1
     assert made["training"]["seconds"] < made["trained_and_ready_to_decode_seconds"]
 

@@ -9,8 +9,10 @@ values are decoded from, and decodes some.
 Two floors are written down. Arithmetic: the multiply-adds that encoder and decoder cannot do without, over the rate of
 a large matrix product on this device. Bytes: the counts read once by the encoder, and logits of the decoder written and
 read once on the way there and once on the way back, over the rate at which this device copies memory. Both rates are
-measured here first. Simulated counts and the graph are made before the clock starts; the epoch's random hiding, which
-NumPy does, is inside, and so are the linear part and the groups of cells, of which the floors know nothing.
+measured here first. Simulated counts and their graph are made before the clock starts; the epoch's random hiding, which
+NumPy does, is inside, and so are the linear part and the groups of cells, of which the floors know nothing. The search
+for neighbours has a clock of its own, on random points: 50 multiply-adds for each pair of cells, and its distances
+written and read.
 
 Matrix products are float32. With --tf32 CUDA may round their factors to ten bits; whether that changes what is learnt
 is to be judged by held-out molecules (benchmarks/accuracy) before it becomes a default.
@@ -31,9 +33,12 @@ import torch
 
 import gnnimpute as gi
 from gnnimpute._atomic import replacing
-from gnnimpute._infer import device_named
+from gnnimpute._device import device_named
+from gnnimpute._nearest import by_products
 
 N_GROUPS = 20
+N_DIMENSIONS = 50
+"""Dimensions in which neighbours are sought."""
 N_DECODED = 4096
 """Cells that are decoded to time it."""
 
@@ -121,6 +126,11 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     started = synchronized(device)
     imputer.keep(counts, graph)
     kept = synchronized(device) - started
+    points = np.random.default_rng(2).standard_normal((given.cells, N_DIMENSIONS), dtype=np.float32)
+    started = synchronized(device)
+    by_products(points, given.neighbors, device)
+    searched = synchronized(device) - started
+    pairs = float(given.cells) ** 2
     cells = np.arange(min(N_DECODED, given.cells))
     started = synchronized(device)
     imputer.values(cells=cells)
@@ -141,11 +151,12 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
             **report(fitted, {name: value * given.epochs for name, value in least.items()}, rate),
         },
         "keeping_seconds": kept,
+        "neighbors": report(searched, {"multiply_adds": N_DIMENSIONS * pairs, "bytes": 2 * 4 * pairs}, rate),
         "decoding": {
             "cells": len(cells),
             **report(decoded, floors(counts, config, n_cells=len(cells), decoding=True), rate),
         },
-        "trained_and_ready_to_decode_seconds": fitted + kept,
+        "trained_and_ready_to_decode_seconds": searched + fitted + kept,
     }
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._device import device_named
+from gnnimpute._nearest import approximate, by_products, exact
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -73,8 +76,9 @@ class NeighborGraph:
         batches: ArrayLike | None = None,
         rng: np.random.Generator | int | None = 0,
         exact_below: int = EXACT_BELOW,
+        device: str | None = None,
     ) -> Self:
-        """Nearest cells by Euclidean distance: exact for few cells, approximate (NN-descent) for many.
+        """Nearest cells by Euclidean distance: exact for few cells or on a GPU, else approximate (NN-descent).
 
         Parameters
         ----------
@@ -87,7 +91,9 @@ class NeighborGraph:
         rng
             Seed or generator: the approximate search starts at random.
         exact_below
-            Number of cells below which the search is exact.
+            Number of cells below which the search is exact without a GPU.
+        device
+            Where neighbours of as many cells and more are sought; by default a GPU if there is one.
         """
         points = np.ascontiguousarray(embedding, dtype=np.float32)
         if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
@@ -107,8 +113,8 @@ class NeighborGraph:
         for g in range(len(sizes)):
             cells = np.flatnonzero(group == g)
             if (k_here := min(k, len(cells) - 1)) > 0:
-                exact = len(cells) < exact_below
-                found = (_exact if exact else _approximate)(points[cells], k_here, rng)
+                many = len(cells) >= exact_below
+                found = _nearest_of_many(points[cells], k_here, rng, device) if many else exact(points[cells], k_here)
                 indices[cells, 1 : k_here + 1] = cells[found]
         return cls(indices)
 
@@ -182,28 +188,8 @@ def _check_n_neighbors(n_neighbors: int) -> None:
         raise ValueError(msg)
 
 
-def _exact(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:  # noqa: ARG001
-    from sklearn.neighbors import NearestNeighbors
-
-    found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points).kneighbors(points, return_distance=False)
-    return _without_self(found)
-
-
-def _approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    from pynndescent import NNDescent
-
-    # NN-descent recalls better when it keeps more candidates than asked for.
-    index = NNDescent(points, n_neighbors=max(k + 1, 15), random_state=int(rng.integers(2**31)))
-    found, _ = index.neighbor_graph
-    if (found < 0).any():
-        msg = "The approximate neighbour search left cells without neighbours: raise `exact_below` for an exact one."
-        raise ValueError(msg)
-    return _without_self(found[:, : k + 1])
-
-
-def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop the cell itself from its k + 1 nearest; among identical cells it may be absent: then drop the farthest."""
-    is_self = found == np.arange(len(found))[:, None]
-    is_self[~is_self.any(1), -1] = True
-    others: NDArray[np.int64] = found[~is_self].reshape(len(found), -1).astype(np.int64)
-    return others
+def _nearest_of_many(
+    points: NDArray[np.float32], k: int, rng: np.random.Generator, device: str | None
+) -> NDArray[np.int64]:
+    place = device_named(device)
+    return approximate(points, k, rng) if place.type == "cpu" else by_products(points, k, place)

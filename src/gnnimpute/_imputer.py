@@ -11,8 +11,9 @@ import numpy as np
 from gnnimpute import _checkpoint, _distributed, _infer, _interval, _on_demand
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
+from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
-from gnnimpute._infer import check_cells, device_named
+from gnnimpute._infer import check_cells
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import train

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gnnimpute import _processes
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._rows import log_depth
 
@@ -28,28 +27,6 @@ CHUNK = 2048
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
     """Slices that cover `n` cells in order."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def device_named(name: str | None) -> torch.device:
-    """The device, or a GPU if there is one; of several processes each has its own.
-
-    Raises
-    ------
-    ValueError
-        If PyTorch knows no such device or cannot reach it.
-    """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and (here := _processes.place()).n_processes > 1:
-        name = f"cuda:{here.local_rank}"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        msg = f"device={name!r} is no device of PyTorch: use 'cpu' or 'cuda'."
-        raise ValueError(msg) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        msg = f"device={name!r}, but PyTorch finds {torch.cuda.device_count()} GPUs here: use device='cpu'."
-        raise ValueError(msg)
-    return device
 
 
 def check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:

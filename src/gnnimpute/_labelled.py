@@ -8,9 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute._config import Config
+from gnnimpute._device import device_named
 from gnnimpute._entries import MASKED_METRICS, by_group
 from gnnimpute._holdout import LabelledHoldOut
-from gnnimpute._infer import device_named, embed
+from gnnimpute._infer import embed
 from gnnimpute._masking import Split
 from gnnimpute._rows import Rows
 from gnnimpute._train import train

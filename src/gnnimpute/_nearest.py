@@ -1,0 +1,59 @@
+"""The nearest cells of each cell: exact for few, approximate for many, exact again for many where there is a GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+AT_ONCE = 2**28
+"""Distances held at once on a GPU, 1 GiB."""
+
+
+def exact(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """The k nearest others of each point, nearest first, of shape (n_points, k)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points).kneighbors(points, return_distance=False)
+    return _without_self(found)
+
+
+def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Nearly the same by NN-descent, whose time hardly grows faster than the number of points."""
+    from pynndescent import NNDescent
+
+    # NN-descent recalls better when it keeps more candidates than asked for.
+    index = NNDescent(points, n_neighbors=max(k + 1, 15), random_state=int(rng.integers(2**31)))
+    found, _ = index.neighbor_graph
+    if (found < 0).any():
+        msg = "The approximate neighbour search left cells without neighbours: raise `exact_below` for an exact one."
+        raise ValueError(msg)
+    return _without_self(found[:, : k + 1])
+
+
+def by_products(
+    points: NDArray[np.float32], k: int, device: torch.device, *, at_once: int = AT_ONCE
+) -> NDArray[np.int64]:
+    """The same as `exact`, from blocks of products of all points, on a device that is quick at them."""
+    import torch
+
+    # Around their centre points are short, and little is lost where squares of lengths cancel.
+    here = torch.from_numpy(points - points.mean(0)).to(device)
+    half = here.square().sum(1) / 2
+    n_rows = max(at_once // len(here), 1)
+    # Of a pair |x - y|² / 2 = |x|² / 2 - x.y + |y|² / 2, whose first part is the same for all neighbours of x.
+    found = [torch.addmm(half, rows, here.T, alpha=-1).topk(k + 1, largest=False).indices.cpu()
+             for rows in torch.split(here, n_rows)]  # fmt: skip
+    return _without_self(torch.cat(found).numpy())
+
+
+def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop the cell itself from its k + 1 nearest; among identical cells it may be absent: then drop the farthest."""
+    is_self = found == np.arange(len(found))[:, None]
+    is_self[~is_self.any(1), -1] = True
+    others: NDArray[np.int64] = found[~is_self].reshape(len(found), -1).astype(np.int64)
+    return others
