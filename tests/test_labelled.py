@@ -75,15 +75,18 @@ def test_masked_values_of_training_cells_are_learnt_from(normalized, hold_out, g
     )
 
 
-def test_curves_are_the_metrics_of_validation_cells(normalized, hold_out, graph):
+@pytest.mark.parametrize(("prefix", "part"), [("", "validation"), ("training_", "train")])
+def test_curves_are_the_metrics_of_the_cells(normalized, hold_out, graph, prefix, part):
     config = replace(SMALL, n_components=0, reads="genes")  # its share is chosen after the last epoch
     imputed = impute_labelled(hold_out, graph, config=config, curves=True)
-    assert all(len(imputed.history[name]) == 3 for name in ("training", "validation", "mse", "mae", "pcc", "cs"))
+    names = [prefix + name for name in ("mse", "mae", "pcc", "cs")]
+    assert all(len(imputed.history[name]) == 3 for name in ("training", "validation", *names))
     masked = (normalized - hold_out.train).tocoo()
-    here = np.isin(masked.row, hold_out.split.validation)
+    here = np.isin(masked.row, getattr(hold_out.split, part))
     truth, guess = masked.data[here], imputed.values[masked.row[here], masked.col[here]]
-    assert imputed.history["mse"][imputed.best_epoch] == pytest.approx(metrics.mse(truth, guess), rel=1e-4)
-    assert imputed.history["cs"][imputed.best_epoch] == pytest.approx(metrics.cs(truth, guess), rel=1e-4)
+    for name in names:
+        value = getattr(metrics, name.removeprefix("training_"))(truth, guess)
+        assert imputed.history[name][imputed.best_epoch] == pytest.approx(value, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_bits(hold_out, graph):

@@ -34,8 +34,8 @@ class Labelled(NamedTuple):
     values: NDArray[np.float32]
     """(n_cells, n_genes) the value of each entry if it is a dropout, on the scale of the masked values."""
     history: dict[str, list[float]]
-    """``training`` and ``validation`` loss of each epoch; ``mse``, ``mae``, ``pcc`` and ``cs`` of the masked values of
-    validation cells, if they were asked for."""
+    """``training`` and ``validation`` loss of each epoch; if they were asked for, ``mse``, ``mae``, ``pcc`` and ``cs``
+    of the masked values of validation cells, and with ``training_`` before the name of those of training cells."""
     best_epoch: int
     n_parameters: int
 
@@ -66,7 +66,7 @@ def impute_labelled(
     rng
         Seed or generator.
     curves
-        Also measure the masked values of validation cells after every epoch.
+        Also measure the masked values of training and validation cells after every epoch.
     device
         Where to compute; by default a GPU if there is one.
     progress
@@ -87,13 +87,13 @@ def impute_labelled(
         raise ValueError(msg)
     where = device_named(device)
     labels, held_out = (_masked(hold_out, cells) for cells in hold_out.split[:2])
-    measured: dict[str, list[float]] = {name: [] for name in MASKED_METRICS} if curves else {}
+    measured: dict[str, list[float]] = {}
 
     def measure(state: Training) -> None:
-        values = _values(state.average, hold_out.train, graph, config, cells=hold_out.split.validation)
-        truth = held_out.tocoo()
-        for name, value in zip(MASKED_METRICS, by_group(truth.data, values[truth.row, truth.col])[0], strict=True):
-            measured[name].append(float(value))
+        values = _values(state.average, hold_out.train, graph, config, cells=np.concatenate(hold_out.split[:2]))
+        for prefix, truth in (("", held_out.tocoo()), ("training_", labels.tocoo())):
+            for name, value in zip(MASKED_METRICS, by_group(truth.data, values[truth.row, truth.col])[0], strict=True):
+                measured.setdefault(prefix + name, []).append(float(value))
 
     trained = train(
         Split(hold_out.train, held_out), graph, config, rng=np.random.default_rng(rng), labels=labels,

@@ -11,7 +11,6 @@ import pandas as pd
 from experiments import drawing
 from experiments.data import PBMC, values_of
 from experiments.labelled import Case, budgets, text
-from experiments.published import METRICS
 from experiments.reports import Report, markdown
 from experiments.rows import CONFIG, VERSION, read, version
 from gnnimpute._atomic import replacing
@@ -24,9 +23,13 @@ if TYPE_CHECKING:
 TITLE = "Training curves on PBMC"
 PANELS = {
     "loss": {"training": ("training", drawing.GREY), "validation": ("validation", drawing.BLUE)},
-    "PCC": {"pcc": ("validation", drawing.BLUE)},
-    "CS": {"cs": ("validation", drawing.BLUE)},
+    "PCC": {"training_pcc": ("training", drawing.GREY), "pcc": ("validation", drawing.BLUE)},
+    "CS": {"training_cs": ("training", drawing.GREY), "cs": ("validation", drawing.BLUE)},
 }
+
+COLUMNS = {"training": "training loss", "validation": "validation loss", "mse": "MSE", "mae": "MAE", "pcc": "PCC",
+           "cs": "CS", "training_pcc": "PCC, training cells", "training_cs": "CS, training cells"}  # fmt: skip
+"""What the table shows of an epoch, under which heading."""
 
 
 def compute(setting: Setting, path: Path) -> None:
@@ -75,9 +78,9 @@ def report(path: Path) -> Report:
         best = int(part["best_epoch"].iloc[0])
         shown = dict.fromkeys((1, best, int(part.index[-1])))
         rows += [[name, f"{epoch}{' (used)' if epoch == best else ''}",
-                  *(f"{part.loc[epoch, column]:.4f}" for column in ("training", "validation", *METRICS))]
+                  *(f"{part.loc[epoch, column]:.4f}" for column in COLUMNS)]
                  for epoch in shown]  # fmt: skip
         lines.append(f"{name}: PCC {part['pcc'].iloc[0]:.4f} after 1 epoch, {part.loc[best, 'pcc']:.4f} after {best}")
-    head = ["network", "epoch", "training loss", "validation loss", "MSE", "MAE", "PCC", "CS"]
+    head = ["network", "epoch", *COLUMNS.values()]
     line = "; ".join(lines) + " (masked values of validation cells; the paper's curves are pictures)."
     return Report(line, "\n\n".join(filter(None, [markdown(head, rows), budgets(table)])))
