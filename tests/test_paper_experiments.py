@@ -340,8 +340,8 @@ def test_budgets_are_told_where_they_differ(setting: Any) -> None:
 
 
 def test_names_say_the_protocol() -> None:
-    names = ("raw", "masked 10 %", "gnnimpute, labelled", "gnnimpute", "MAGIC")
-    assert [clusters.titled(name) for name in names] == [*names[:3], "gnnimpute, blind", "MAGIC, blind"]
+    names = ("raw", "masked 10 %", "gnnimpute, labelled", "gnnimpute, nothing masked", "gnnimpute", "MAGIC")
+    assert [clusters.titled(name) for name in names] == [*names[:4], "gnnimpute, blind", "MAGIC, blind"]
 
 
 def test_tables_are_averages_over_seeds() -> None:

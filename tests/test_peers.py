@@ -246,6 +246,7 @@ def test_small_run(method: Any, counts: sp.csr_matrix, tmp_path: Path) -> None:
     assert np.corrcoef(mean.ravel(), counts.toarray().ravel())[0, 1] > 0.4
     settings = json.loads(answer.uns["method"]["settings"])
     assert settings["seed"] == 3
+    assert settings["R" if method.in_r else "packages"]
     assert answer.uns["method"]["version"]
 
 

@@ -58,6 +58,10 @@ class Setting:
         """Our network and the paper's."""
         return {OURS: self._limited(LABELLED), PAPER: self.paper()}
 
+    def ours(self) -> Config:
+        """The default of the package."""
+        return self._limited(Config())
+
     def paper(self, **changes: object) -> Config:
         """The paper's network.
 

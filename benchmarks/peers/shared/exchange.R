@@ -52,6 +52,7 @@ as_json <- function(value) {
 write_estimate <- function(genes_by_cells, package, settings, note = NULL) {
   if (!all(is.finite(genes_by_cells))) stop(package, " returned values that are not finite")
   dir.create(out_folder, showWarnings = FALSE, recursive = TRUE)
+  settings$R <- as.character(getRversion())
   method <- list(version = as.character(utils::packageVersion(package)), settings = settings)
   method$note <- note
   partial <- file.path(out_folder, c("mean.f32.partial", "method.json.partial"))
