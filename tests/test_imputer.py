@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 import zarr
 
-from gnnimpute import _imputer, _values
+from gnnimpute import _imputer, _infer, _values
 from gnnimpute._config import Attention, Config, Hide, Loss
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._imputer import GNNImputer
@@ -82,12 +82,12 @@ def test_genes_and_cells_are_columns_and_rows_of_the_whole(fitted, counts, graph
 
 def test_blocks_make_no_difference(fitted, counts, graph, monkeypatch):
     whole = fitted.transform(counts, graph)
-    monkeypatch.setattr(_values, "DECODE", 7)
+    monkeypatch.setattr(_infer, "AT_ONCE", 7 * 60)
     np.testing.assert_allclose(fitted.transform(counts, graph), whole, rtol=1e-5)
 
 
 def test_out_is_written_and_returned(fitted, counts, graph, tmp_path, monkeypatch):
-    monkeypatch.setattr(_values, "DECODE", 32)
+    monkeypatch.setattr(_infer, "AT_ONCE", 32 * 60)
     options = {"genes": NAMES[10:13], "cells": np.arange(5, 80)}
     stored = zarr.create_array(tmp_path / "out.zarr", shape=(75, 3), chunks=(20, 3), dtype="float32")
     for out in (np.zeros((75, 3), np.float32), stored):

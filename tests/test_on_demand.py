@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gnnimpute import Config, GNNImputer, NeighborGraph
-from gnnimpute._cells import log_normalizers
+from gnnimpute._cells import with_normalizers
 from gnnimpute._on_demand import OnDemand, Values
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def test_shares_of_a_cell_sum_to_one(imputer: GNNImputer) -> None:
         np.testing.assert_allclose(total, 1, rtol=1e-5)
         assert np.ptp(imputer.cells_.log_normalizer) > 0
     else:
-        latent = imputer.network_.out.weight.new_zeros(3, 4)
-        assert not log_normalizers(imputer.network_, latent).any()
+        latent = imputer.network_.out.weight.new_zeros(3, imputer.network_.n_latent)
+        assert not with_normalizers(imputer.network_, latent)[1].any()
 
 
 def test_what_is_kept_is_saved(imputer: GNNImputer, tmp_path: Path) -> None:

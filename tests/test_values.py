@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from gnnimpute import Config, GNNImputer, NeighborGraph, _values
+from gnnimpute import Config, GNNImputer, NeighborGraph, _infer, _values
 from gnnimpute._config import Estimate, Hide, Loss, Output
 from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, mean_of_detected, posterior
@@ -116,7 +116,7 @@ def test_blocks_and_chosen_cells_make_no_difference(
 ) -> None:
     decoder = a_decoder("poisson", "molecules")
     whole = values(decoder, counts, latent, estimate=estimate)
-    monkeypatch.setattr(_values, "DECODE", size)
+    monkeypatch.setattr(_infer, "AT_ONCE", size * counts.shape[1])
     np.testing.assert_allclose(values(decoder, counts, latent, estimate=estimate), whole, rtol=1e-5)
     cells = np.array([5, 88, 5, 0])
     np.testing.assert_allclose(values(decoder, counts, latent, cells=cells, estimate=estimate), whole[cells], rtol=1e-5)
@@ -153,7 +153,7 @@ def test_dispersions_are_the_same_from_any_blocks(
     decoder = a_decoder("poisson", "molecules")
     split = Split(counts, counts[::-1])
     whole = decoder.fit_dispersion(split, latent)
-    monkeypatch.setattr(_values, "DECODE", 11)
+    monkeypatch.setattr(_infer, "AT_ONCE", 11 * counts.shape[1])
     np.testing.assert_allclose(decoder.fit_dispersion(split, latent), whole, rtol=1e-3)
     monkeypatch.setattr(_values, "FIT_ON", 20)
     assert not np.allclose(decoder.fit_dispersion(split, latent), whole)

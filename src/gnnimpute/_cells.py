@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from gnnimpute._infer import chunks
+from gnnimpute._infer import cells_at_once, chunks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,13 +33,11 @@ class Cells(NamedTuple):
 
 
 @torch.inference_mode()
-def log_normalizers(network: Autoencoder, latent: torch.Tensor) -> NDArray[np.float32]:
-    """Of each cell, of shape (n_cells,); with it, the share of one gene takes no other gene. Zero without shares."""
-    if not network.is_share:
-        return np.zeros(len(latent), dtype=np.float32)
-    parts = [torch.logsumexp(network.decode(latent[c]), 1) for c in chunks(len(latent), 512)]
-    sums: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
-    return sums
+def with_normalizers(network: Autoencoder, latent: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Latent and `log_normalizer` of :class:`Cells`; with both, the share of one gene takes no other gene."""
+    blocks = chunks(len(latent), cells_at_once(len(network.mean)))
+    latents, normalizers = zip(*(network.with_normalizers(latent[c]) for c in blocks), strict=True)
+    return torch.cat(latents).cpu().numpy(), torch.cat(normalizers).cpu().numpy()
 
 
 def chosen_cells(cells: ArrayLike | None) -> Any:

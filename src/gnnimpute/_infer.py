@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 CHUNK = 2048
 """Cells computed at a time: large enough to keep the cores busy, small enough for any laptop."""
 
+AT_ONCE = 2**21
+"""Values made at a time, 8 MB: so small a piece of memory is used again, for a larger the system clears new pages."""
+
 
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
     """Slices that cover `n` cells in order."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def cells_at_once(n_genes: int) -> int:
+    """Cells whose values for `n_genes` genes are made at a time."""
+    return max(1, min(CHUNK, AT_ONCE // max(1, n_genes)))
 
 
 def check_cells(graph: NeighborGraph, counts: sp.csr_matrix) -> None:

@@ -45,7 +45,9 @@ class Local(nn.Module):
 
     def groups(self, components: Tensor) -> Tensor:
         """Group of each cell, (s,)."""
-        return torch.stack([((components * self.unit - center) ** 2).sum(1) for center in self.centers]).argmin(0)
+        # Not by products of matrices, whose last digits depend on how many cells are computed at a time.
+        by_pairs = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(components * self.unit, self.centers, compute_mode=by_pairs).argmin(1)
 
     def forward(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         return self.log_ratio[:, genes].exp()[self.groups(components)]

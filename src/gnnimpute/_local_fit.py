@@ -10,7 +10,7 @@ import torch
 
 from gnnimpute._counts import totals
 from gnnimpute._estimates import dispersion_weights, group_ratio
-from gnnimpute._infer import chunks
+from gnnimpute._infer import cells_at_once, chunks
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +26,6 @@ LEAST_CELLS = 60
 """Cells to a group, on average, at least: with fewer, a cell's own counts would count twice in its posterior."""
 FIT_ON = 8192
 """Most cells that groups are made of."""
-_BLOCK = 512
 
 
 @torch.no_grad()
@@ -89,7 +88,7 @@ def _sums(
     seen, held_out = ((member @ part[cells]).toarray() for part in split)
     total = torch.from_numpy(totals(split.kept)[cells]).to(latent)
     expected = np.zeros_like(seen)
-    for c in chunks(len(cells), _BLOCK):
+    for c in chunks(len(cells), cells_at_once(expected.shape[1])):
         share = network.shares(latent[torch.from_numpy(cells[c]).to(latent.device)])
         expected += member[:, c] @ (share * total[c, None]).cpu().numpy()
     return expected, seen, held_out

@@ -112,7 +112,7 @@ class Autoencoder(nn.Module):
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
         self.dropout_rate = config.dropout_rate
-        self.n_latent = config.n_latent
+        self.n_latent, self.n_components = config.n_latent, config.n_components
         self.is_share = config.loss != "squared_error"
         layer = {
             "n_heads": config.n_heads,
@@ -132,8 +132,9 @@ class Autoencoder(nn.Module):
         if config.loss == "negative_binomial":
             self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.linear = Linear(n_genes, config.n_components) if config.n_components else None
-        levels = LEVELS if config.n_components and self.is_share else ()
-        self.local = nn.ModuleList(Local(n, n_genes, config.n_components) for n in levels)
+        n_groups = LEVELS if config.n_components and self.is_share else ()
+        self.levels = [Local(n, n_genes, config.n_components) for n in n_groups]  # the large groups first
+        self.local = nn.ModuleList(self.levels)
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_inputs))
         self.register_buffer("target_total", torch.ones(()))
@@ -193,7 +194,7 @@ class Autoencoder(nn.Module):
         n_projected = self.attention1.weight.shape[1]
         return read[:, :n_projected].reshape(len(read), self.attention1.n_heads, -1)
 
-    def decode(self, latent: Tensor, genes: NDArray[np.int64] | None = None) -> Tensor:
+    def decode(self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         decoded = self._decoded(latent, genes)
         return decoded.log() if self.is_share and self._is_mixed(latent) else decoded
 
@@ -202,42 +203,47 @@ class Autoencoder(nn.Module):
         decoded = self._decoded(latent)
         return decoded.div_(decoded.sum(1, keepdim=True)) if self._is_mixed(latent) else decoded.softmax(1)
 
+    def with_normalizers(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """What one gene alone can be decoded from: the latent, and the logarithm of what is decoded in all, (s,)."""
+        if not self.is_share:
+            return latent, latent.new_zeros(len(latent))
+        logits = self._own(latent)
+        normalizer = logits.logsumexp(1)
+        if self._is_mixed(latent):
+            # The network's own has to stand in the latent: it is mixed with the linear part gene by gene.
+            mixed = self._mixed((logits - normalizer[:, None]).exp(), latent)
+            latent, normalizer = torch.cat([latent, normalizer[:, None]], 1), mixed.sum(1).log()
+        return latent, normalizer
+
     def _is_mixed(self, latent: Tensor) -> bool:
         """Whether the linear part has a say: its components then go on from the latent."""
         return latent.shape[1] > self.n_latent
 
-    def _decoded(self, latent: Tensor, genes: NDArray[np.int64] | None = None) -> Tensor:
+    def _decoded(self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         """Logits or expression; if the linear part has a say, what is proportional to shares instead of logits."""
-        own, components = latent[:, : self.n_latent], latent[:, self.n_latent :]
-        hidden, every = F.relu(self.norm3(self.expand(own))), slice(None) if genes is None else genes
-        out = F.linear(hidden, self.out.weight[every], self.out.bias[every])
-        if not self.is_share:
-            out = F.relu(out) * self.spread[every]
-        if self.linear is None or not self._is_mixed(latent):
+        out = self._own(latent, genes)
+        if not self._is_mixed(latent):
             return out
-        n_components = self.linear.own.shape[1]
-        line, normalizer = self.linear(components[:, :n_components], every), components[:, n_components:]
         if self.is_share:
-            # Some genes alone do not know what the shares of all sum to: then it stands beside the components.
+            # Some genes alone do not know what the shares of all sum to: then it stands last in the latent.
+            normalizer = latent[:, self.n_latent + self.n_components :]
             out = (out - normalizer).exp() if normalizer.shape[1] else out.softmax(1)
-        mixed = out.lerp(line, self.linear.weight)
-        for factor in self.group_factors(components[:, :n_components], every):
+        return self._mixed(out, latent, genes)
+
+    def _own(self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
+        """Logits or expression, as the network has them by itself."""
+        hidden = F.relu(self.norm3(self.expand(latent[:, : self.n_latent])))
+        out = F.linear(hidden, self.out.weight[genes], self.out.bias[genes])
+        return out if self.is_share else F.relu(out) * self.spread[genes]
+
+    def _mixed(self, out: Tensor, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
+        """The network's own shares or expression, with what the linear part and the groups of the cells have to say."""
+        components, line = latent[:, self.n_latent :][:, : self.n_components], cast("Linear", self.linear)
+        mixed = out.lerp(line(components, genes), line.weight)
+        for factor in self.group_factors(components, genes):
             mixed *= factor
         return mixed
 
     def group_factors(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Iterator[Tensor]:
         """What groups of cells multiply shares with, (s, n_genes), a level at a time."""
         return (level(components, genes) for level in self.levels if level.is_used)
-
-    @property
-    def levels(self) -> list[Local]:
-        """Groups of cells, the large ones first."""
-        return cast("list[Local]", list(self.local))
-
-    @torch.no_grad()
-    def with_normalizer(self, latent: Tensor) -> Tensor:
-        """The latent that some genes alone can be decoded from."""
-        if not self.is_share or not self._is_mixed(latent):
-            return latent
-        parts = [self.decode(part[:, : self.n_latent]).logsumexp(1) for part in torch.split(latent, 512)]
-        return torch.cat([latent, torch.cat(parts)[:, None]], 1)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gnnimpute._cells import Cells, chosen_cells, log_normalizers
+from gnnimpute._cells import Cells, chosen_cells, with_normalizers
 from gnnimpute._counts import totals
 from gnnimpute._genes import positions
-from gnnimpute._infer import chunks
+from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._rows import units
-from gnnimpute._values import DECODE, Decoder, check_choices
+from gnnimpute._values import Decoder, check_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +58,7 @@ class Values:
             values = self._observed(cells, counts, len(columns))
         else:
             values = np.empty((len(rows), len(columns)), dtype=np.float32)
-        size = DECODE * max(1, len(self.columns) // (8 * max(1, len(there))))  # of few genes, more cells at a time
-        for c in chunks(len(rows), size):
+        for c in chunks(len(rows), cells_at_once(len(there))):
             here = cells.part(rows[c])
             own = counts[rows[c]][:, there].toarray() if self.estimate == "posterior" and counts is not None else None
             values[np.ix_(rows[c], there)] = self._imputed(here, columns[there], own)
@@ -144,8 +143,8 @@ def keep(
     The imputer itself.
     """
     matrix = self._aligned(counts, names, graph)
-    latent = self.network_.with_normalizer(self._latent(matrix, graph))
-    self.cells_ = Cells(latent.cpu().numpy(), log_normalizers(self.network_, latent), totals(matrix), units(matrix))
+    latent, normalizer = with_normalizers(self.network_, self._latent(matrix, graph))
+    self.cells_ = Cells(latent, normalizer, totals(matrix), units(matrix))
     return self
 
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute._blocks import each
-from gnnimpute._cells import Cells, log_normalizers
+from gnnimpute._cells import Cells, with_normalizers
 from gnnimpute._counts import totals
 from gnnimpute._genes import align
 from gnnimpute._infer import attend
@@ -82,10 +82,10 @@ def encode(
         h[done : done + len(read.projected)] = torch.from_numpy(read.projected)
         done += len(read.projected)
         parts.append(read._replace(projected=read.projected[:0]))
-    found = network.with_normalizer(attend(network, h, graph))
+    found, normalizers = with_normalizers(network, attend(network, h, graph))
     latent = np.full((n_obs, found.shape[1]), np.nan, dtype=np.float32)
     normalizer = np.full(n_obs, np.nan, dtype=np.float32)
-    latent[cells], normalizer[cells] = found.cpu().numpy(), log_normalizers(network, found)
+    latent[cells], normalizer[cells] = found, normalizers
     total, unit = (np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "unit"))
     return Cells(latent, normalizer, total, unit), sp.vstack([part.unmodelled for part in parts], format="csr")
 

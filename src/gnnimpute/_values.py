@@ -13,7 +13,7 @@ from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._genes import positions
-from gnnimpute._infer import chunks
+from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._rows import units
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 _ALL = slice(None)
 
-DECODE = 512
-"""Cells decoded at a time: n_genes x 512 floats are held, not n_genes x n_cells."""
 FIT_ON = 2048
 """Most cells that the dispersions are fitted on."""
 
@@ -56,7 +54,7 @@ class Decoder:
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
         total, unit = totals(counts), units(counts)
-        for c in chunks(len(cells), DECODE):
+        for c in chunks(len(cells), cells_at_once(counts.shape[1])):
             here = cells[c]
             decoded = self.decoded(latent[torch.from_numpy(here).to(latent.device)])
             own = counts[here].toarray() if estimate == "posterior" else None
@@ -104,7 +102,7 @@ class Decoder:
     def decoded(
         self,
         latent: torch.Tensor,
-        columns: NDArray[np.int64] | None = None,
+        columns: NDArray[np.int64] | slice = _ALL,
         log_normalizer: torch.Tensor | None = None,
     ) -> NDArray[np.float32]:
         """What the network says, scaled to the median total; of some genes, given the normaliser of all."""
