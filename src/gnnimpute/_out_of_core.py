@@ -135,11 +135,11 @@ def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored, n_the
     n_obs, n_vars = adata.shape
     disk = n_obs * n_vars * np.dtype(stored.dtype).itemsize
     block = 4.0 * BLOCK * n_vars
-    hidden = 8.0 * n_obs * config.n_hidden * config.n_heads
+    cells = 8.0 * n_obs * (config.n_hidden * config.n_heads + 64)  # with the components and neighbours of each
     training = 2e9 * min(n_obs, config.most_cells) / 32_768
     log.info(
         "%d cells x %d genes: the layer of %s takes up to %s on disk, before compression, the run about %s of memory.",
-        *(n_obs, n_vars, out, _writers.size(disk), _writers.size(1e9 + max(training, hidden, 12 * block))),
+        *(n_obs, n_vars, out, _writers.size(disk), _writers.size(1e9 + max(training, 12 * block) + cells)),
     )
     if stored.sparse_below is None:
         _writers.check_space(out, disk / 4 - n_there)
