@@ -184,3 +184,13 @@ def test_tensors_and_description_come_back(path):
 def test_a_file_that_is_not_there_is_named(path):
     with pytest.raises(FileNotFoundError, match=r"There is no model at .*run.safetensors"):
         read_tensors(path, what="model")
+
+
+def test_the_state_of_any_generator_is_kept(counts, path):
+    graph = NeighborGraph.from_embedding(counts.toarray(), n_neighbors=4)
+    made = [
+        GNNImputer(settings()).fit(counts, graph, rng=np.random.Generator(np.random.MT19937(0)), checkpoint=at)
+        for at in (None, path, path)
+    ]
+    for other in made[1:]:
+        assert other.history_ == made[0].history_

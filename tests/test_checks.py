@@ -59,6 +59,11 @@ def trial(truth: NDArray[np.float64], estimate: Callable[[NDArray[np.float64]], 
     return found
 
 
+def lacking(truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same, and one group lacks more genes."""
+    return np.where((GROUPS[:, None] == 0) & (np.arange(GENES) >= 30) & (np.arange(GENES) < 44), 0, truth)
+
+
 def group_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.vstack([values[group == GROUPS].mean(axis=0) for group in (0, 1)])[GROUPS]
 
@@ -75,7 +80,7 @@ def run(test: Callable[..., Any], one: Any, *rest: Any) -> dict[str, str]:
 
 def test_the_truth_passes(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
     one = trial(truth, lambda values: values)
-    assert run(_checks.zeros, one) == {"zeros": "pass"}
+    assert run(_checks.zeros, trial(lacking(truth), lambda values: values)) == {"zeros": "pass"}
     assert run(_checks.smoothed, one, rng) == {"variance": "pass", "correlation": "pass"}
 
 
@@ -84,7 +89,7 @@ def test_smoothing_and_invented_correlations_fail(truth: NDArray[np.float64], rn
     together = trial(truth, pushed_together)
     assert run(_checks.smoothed, together, rng)["correlation"] == "fail"
     assert run(_checks.split, together, rng) == {"split": "fail"}
-    assert run(_checks.zeros, trial(truth, lambda values: values + 5)) == {"zeros": "fail"}
+    assert run(_checks.zeros, trial(lacking(truth), lambda values: values + 5)) == {"zeros": "fail"}
 
 
 def test_independent_genes_split_evenly(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -106,6 +111,12 @@ def test_where_nothing_can_be_said_nothing_is(rng: np.random.Generator) -> None:
     nothing = np.zeros(N, dtype=np.int64)
     assert {check.status for check in _checks.smoothed(flat, nothing, rng)} == {"unknown"}
     assert _checks.zeros(flat, nothing).status == "unknown"
+
+
+def test_few_genes_that_a_group_never_shows_say_nothing(truth: NDArray[np.float64]) -> None:
+    found = _checks.zeros(trial(truth, lambda values: values), GROUPS)
+    assert found.status == "unknown"
+    assert found.said == "only 4 such genes: too few to tell"
 
 
 def test_shuffled_genes_have_nothing_to_find(truth: NDArray[np.float64], rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -165,3 +166,10 @@ def test_each_setting_says_what_it_is(field: Any) -> None:
     about = field.metadata["about"]
     assert about.endswith(".")
     assert about[0].isupper()
+
+
+def test_numbers_of_numpy_are_stored_as_plain_ones() -> None:
+    config = Config(n_latent=np.int64(8), dropout_rate=np.float32(0.25))
+    assert config == Config(n_latent=8, dropout_rate=0.25)
+    assert type(config.n_latent) is int
+    assert type(config.dropout_rate) is float

@@ -134,7 +134,7 @@ def test_non_counts_pass_unchanged_when_allowed():
 
 
 def test_the_remedy_is_named():
-    with pytest.raises(ValueError, match=r"layer='counts'.*allow_non_counts=True.*--allow-non-counts"):
+    with pytest.raises(ValueError, match=r"layer=, --layer.*allow_non_counts=True.*--allow-non-counts"):
         check(with_value(0.5))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -170,3 +171,27 @@ def test_what_cannot_be_judged_is_refused(wrong: dict[str, Any], error: type[Exc
     with pytest.raises(error, match=said):
         gi.tl.evaluate(adata, **QUICK | wrong)
     assert not adata.uns
+
+
+def test_batches_may_be_the_groups(typed: anndata.AnnData) -> None:
+    adata = typed[:, :60].copy()
+    adata.obs["type"] = adata.obs["type"].cat.rename_categories(["a", "b", "c"])
+    gi.tl.evaluate(adata, batch_key="type", cluster_key="type", seeds=[0], **FEW)
+    assert set(adata.uns["gnnimpute_evaluation"]["parts"]["part"]) >= {"a", "b", "c"}
+
+
+def test_ctrl_c_in_a_training_ends_all(typed: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = gi.NeighborGraph.block
+
+    def pressed(graph: gi.NeighborGraph, seeds: np.ndarray) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        monkeypatch.setattr(gi.NeighborGraph, "block", block)
+        return block(graph, seeds)
+
+    monkeypatch.setattr(gi.NeighborGraph, "block", pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            gi.tl.evaluate(typed.copy(), seeds=[0, 1], **FEW)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -204,3 +204,9 @@ def test_known_markers_drive_sorted_blood_cells(data_dir: Path) -> None:
     ranks = tl.drivers(adata, "subpop", imputer=tl.fit(adata)).rank(ascending=False)
     for group, marker in (("T cell", "CD3D"), ("NK cell", "NKG7"), ("B cell", "MS4A1"), ("CD14+", "LYZ")):
         assert ranks.loc[marker, group] <= 30, f"{marker} is number {ranks.loc[marker, group]:.0f} of {group}"
+
+
+def test_drivers_are_in_the_order_of_the_groups(adata: AnnData, imputer: GNNImputer) -> None:
+    ordered = adata.copy()
+    ordered.obs["type"] = ordered.obs["type"].astype("category").cat.rename_categories({"a": "10", "b": "9", "c": "2"})
+    assert tl.drivers(ordered, "type", imputer=imputer).columns.tolist() == ["10", "9", "2"]

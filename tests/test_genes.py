@@ -49,13 +49,19 @@ def test_nothing_is_said_where_all_match(matrix, caplog):
 
 def test_a_model_for_other_genes_is_refused_with_examples(matrix):
     other = ["ENSG1", "ENSG2", "ENSG3", "ENSG4"]
-    for call in (lambda: align(matrix, other, MODEL), lambda: shared(other, MODEL)):
+    for call in (lambda: align(matrix, other, MODEL), lambda: shared(other, MODEL, preferred=np.arange(3))):
         with pytest.raises(ValueError, match=r"None of the model's 4 genes \(such as 'CD3D'\).*\(such as 'ENSG1'\)"):
             call()
 
 
 def test_shared_genes_are_found_in_the_order_of_the_data():
-    assert shared(["LYZ", "ACTB", "CD3D"], MODEL).tolist() == [0, 2]
+    assert shared(["LYZ", "ACTB", "CD3D"], MODEL, preferred=np.arange(3)).tolist() == [0, 2]
+
+
+def test_of_a_name_that_stands_twice_the_preferred_is_meant() -> None:
+    names = ["LYZ", "CD3D", "LYZ"]
+    assert shared(names, MODEL, preferred=np.array([1, 2])).tolist() == [1, 2]
+    assert shared(names, MODEL, preferred=np.array([1])).tolist() == [0, 1, 2]  # `align` then says that one cannot tell
 
 
 @pytest.mark.parametrize(

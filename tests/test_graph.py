@@ -323,3 +323,9 @@ def test_a_block_leads_back_to_the_neighbors_of_the_neighbors(case: tuple[Neighb
     assert set(block.cells) == set(graph.indices[graph.indices[seeds]].ravel())
     assert len(block.cells) == len(set(block.cells))
     assert set(centre) == set(graph.indices[seeds].ravel())
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+def test_matrices_of_any_kind_of_number(kind: type) -> None:
+    row = sp.csr_matrix((np.array([3, 1, 0], kind), np.array([1, 2, 3]), np.array([0, 3, 3, 3, 3])), shape=(4, 4))
+    assert NeighborGraph.from_sparse(row, nearest="largest").indices[0].tolist() == [0, 1, 2, 3]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import gnnimpute as gi
 from gnnimpute import _blocks, _lazy
@@ -90,3 +91,45 @@ def test_what_needs_counts_in_memory_says_so(lazy: anndata.AnnData) -> None:
         gi.tl.impute(lazy, interval=0.9)
     with pytest.raises(TypeError, match=r"Dask array. Take some cells first"):
         gi.tl.evaluate(lazy)
+
+
+def test_slices_are_shaped_as_those_of_numpy(lazy: anndata.AnnData) -> None:
+    gi.tl.impute(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    layer = lazy.layers["gnnimpute"]
+    whole = layer.compute()
+    for key in [(5,), (5, 3), (slice(None), 3), (slice(None), [3]), ([4, 2], slice(2, 9)), (slice(None, None, -1),)]:
+        found = layer[key].compute()
+        assert found.shape == whole[key].shape == layer[key].shape, key
+        np.testing.assert_allclose(found, whole[key], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_a_gene_that_is_not_modelled_has_no_values_of_another_of_its_name() -> None:
+    import dask.array as da
+
+    memory = plain()
+    memory.X = memory.X.tocsr()
+    name = memory.var_names[10]
+    memory.var_names = [name if i == 20 else other for i, other in enumerate(memory.var_names)]
+    column = np.zeros((memory.n_obs, 1), dtype=np.float32)
+    column[7] = 1
+    memory.X = sp.hstack([memory.X[:, :20], column, memory.X[:, 21:]], format="csr")
+    lazy = memory.copy()
+    lazy.X = da.from_array(memory.X, chunks=(40, -1), asarray=False)
+    for adata in (memory, lazy):
+        gi.pp.prepare(adata, min_genes=5, min_cells=30)
+        gi.tl.impute(adata, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    assert not memory.var["gnnimpute_pass"].iloc[20]
+    found, expected = lazy.layers["gnnimpute"].compute()[:, 20], memory.layers["gnnimpute"][:, 20]
+    assert (expected > 0).sum() == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    imputer = gi.tl.fit(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    gi.tl.impute(lazy, imputer=imputer)
+    assert (lazy.layers["gnnimpute"].compute()[:, 20] > 0).sum() == 1
+
+
+def test_genes_that_are_missing_are_named_once(lazy: anndata.AnnData, caplog: pytest.LogCaptureFixture) -> None:
+    imputer = gi.tl.fit(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    caplog.clear()
+    gi.tl.impute(lazy[:, 10:].copy(), imputer=imputer)
+    assert caplog.text.count("are missing from the counts") == 1

@@ -31,7 +31,9 @@ def fitted(
     counts: sp.csr_matrix, graph: NeighborGraph, *, beyond_one: bool = False, n: int = 6, seed: int = 0
 ) -> Linear:
     linear = Linear(counts.shape[1], n)
-    fit_linear(linear, counts, graph, beyond_one=beyond_one, rng=np.random.default_rng(seed))
+    target_total = float(np.median(np.asarray(counts.sum(1))))
+    rng = np.random.default_rng(seed)
+    fit_linear(linear, counts, graph, target_total=target_total, beyond_one=beyond_one, rng=rng)
     return linear
 
 

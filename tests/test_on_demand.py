@@ -89,7 +89,7 @@ def test_slices_with_cells_and_genes_that_are_not_modelled(imputer: GNNImputer, 
     rest = np.delete(np.arange(90), 4)
     np.testing.assert_array_equal(whole[rest, 1:], expected[rest, 1:])
     np.testing.assert_allclose(lazy[3:6, [9, 0]], whole[3:6][:, [9, 0]], rtol=1e-5)
-    np.testing.assert_allclose(lazy[4, 9], whole[4:5, 9:10], rtol=1e-5)
+    np.testing.assert_allclose(lazy[4, 9], whole[4, 9], rtol=1e-5)
     nothing = Values(imputer._decoder, np.append(-1, np.arange(1, 60)), "mean", "counts").of(cells)
     assert np.isnan(nothing[4]).all()
     assert np.isnan(nothing[:, 0]).all()

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from gnnimpute import Config, _rows
 from gnnimpute._counts import totals
-from gnnimpute._masking import hide_nonzeros
+from gnnimpute._masking import Split, hide_nonzeros
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows, SparseRows, check_learnable
 
@@ -127,8 +127,14 @@ def test_cells_without_counts_are_read_as_zeros() -> None:
 )
 def test_nothing_to_learn_from(counts: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        check_learnable(sp.csr_matrix(counts))
-    check_learnable(sp.csr_matrix(np.eye(2)))
+        check_learnable(Split(sp.csr_matrix(counts), sp.csr_matrix(counts)))
+
+
+def test_nothing_to_validate_with() -> None:
+    some, none = sp.csr_matrix(np.eye(2)), sp.csr_matrix((2, 2))
+    check_learnable(Split(some, some))
+    with pytest.raises(ValueError, match="Validation holds out none of 2 molecules: raise validation_rate"):
+        check_learnable(Split(some, none))
 
 
 def test_rows_of_hidden_nonzeros_are_on_average_those_of_all() -> None:

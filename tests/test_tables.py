@@ -112,6 +112,7 @@ def test_a_table_is_never_dense(tmp_path):
         ("gene,chr,c1\nACTB,chr7,3\n", r"row 1 \(ACTB\), column chr holds 'chr7', which is not a number"),
         ("cell,ACTB,CD3D\nx,1,\n", r"row 1 \(x\), column CD3D holds ''"),
         ("cell,ACTB,CD3D\nx,1,NA\n", r"column CD3D holds 'NA'"),
+        ("ACTB,CD3D\n3,1\n0,2\n3,0\n", r"first column of .* holds values \(3, 0, 3\.\.\.\): .*leave out index=False"),
         ("0,0,3\n1,0,0\n", r"first line of .* holds values \(0, 0, 3\.\.\.\)"),
     ],
 )

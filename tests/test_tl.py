@@ -10,7 +10,7 @@ import zarr
 from anndata import AnnData
 from anndata.tests.helpers import assert_equal
 
-from gnnimpute import GNNImputer, pp, tl
+from gnnimpute import GNNImputer, NeighborGraph, pp, tl
 from gnnimpute._config import Config
 
 TINY = Config(n_hidden=8, n_latent=4, n_epochs=2, patience=2)
@@ -186,7 +186,7 @@ def test_an_imputer_is_used_on_new_cells(adata, imputer):
     assert new.layers["gnnimpute"].shape == (40, 60)
     about = new.uns["gnnimpute"]
     assert (about["n_cells"], about["n_genes"]) == (40, 57)
-    assert "seed" not in about  # that of the fit is not known here
+    assert (about["seed"], about["blind_validation"], about["interrupted"]) == (0, True, False)  # those of the fit
     same = AnnData(new.X[:, ::-1].copy(), obsm={"X_rep": new.obsm["X_rep"]})
     same.var_names = adata.var_names
     tl.impute(same, imputer=imputer, use_rep="X_rep")
@@ -278,3 +278,48 @@ def test_intervals_that_cannot_be_given_are_refused_before_training(adata, rich,
     with pytest.raises(ValueError, match=message):
         tl.impute(adata, config=None, **wrong)
     assert_equal(adata, rich, exact=True)
+
+
+def test_nothing_of_an_earlier_result_stays_under_its_key(adata, imputer):
+    tl.impute(adata, imputer=imputer, interval=0.9)
+    tl.impute(adata, imputer=imputer, genes=["gene1"], output="log1p")
+    assert "gnnimpute" not in adata.layers
+    assert "gnnimpute_lower" not in adata.layers
+    tl.impute(adata, imputer=imputer, output="counts")
+    assert "gnnimpute_genes" not in adata.obsm
+    assert "gnnimpute" in adata.layers
+
+
+def test_a_gene_is_asked_for_once(adata, imputer):
+    with pytest.raises(ValueError, match=r"genes=\['gene1', 'gene1'\] names a gene more than once"):
+        tl.impute(adata, imputer=imputer, genes=["gene1", "gene1"])
+
+
+@pytest.mark.parametrize(
+    "marks", [[np.nan] * 5 + [True] * 85, ["False"] * 5 + ["True"] * 85, pd.array([None] + [True] * 89, "boolean")]
+)
+def test_marks_that_are_neither_true_nor_false_are_refused(adata, imputer, marks):
+    adata.obs["gnnimpute_pass"] = marks
+    with pytest.raises(ValueError, match=r"not true or false everywhere.*Run gi\.pp\.prepare again"):
+        tl.impute(adata, imputer=imputer)
+
+
+def test_x_can_be_named_and_an_error_says_where_counts_are():
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(1.0, size=(30, 20)).astype(np.float32))
+    adata = AnnData(counts, layers={"counts": np.log1p(counts.toarray())})
+    with pytest.raises(ValueError, match=r"adata\.layers\['counts'\] is .*adata\.X does hold counts: layer='X'\."):
+        pp.prepare(adata, **PREPARE)
+    pp.prepare(adata, layer="X", **PREPARE)
+    tl.impute(adata, layer="X", config=TINY)
+    assert adata.uns["gnnimpute"]["layer"] == "X"
+    other = AnnData(np.log1p(counts.toarray()), layers={"mine": counts})
+    with pytest.raises(ValueError, match=r"adata\.layers\['mine'\] does hold counts: layer='mine'\."):
+        pp.prepare(other, **PREPARE)
+
+
+def test_fractions_keep_their_totals(adata):
+    share = adata.layers["counts"][:, 4:50].toarray().astype(np.float64) + 0.1
+    small = sp.csr_matrix((share / share.sum(1, keepdims=True) / 2).astype(np.float32))
+    graph = NeighborGraph.from_embedding(adata.obsm["X_rep"], n_neighbors=4)
+    fitted = GNNImputer(TINY).fit(small, graph, progress=False)
+    np.testing.assert_allclose(fitted.transform(small, graph, output="counts").sum(1), 0.5, rtol=1e-3)

@@ -85,3 +85,21 @@ def test_the_command_prints_the_trials_and_what_to_do(adata: AnnData, tmp_path: 
     assert "OUT --n-neighbors 5 --n-latent 4 --patience 2" in done.stdout
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
     assert "trials.csv exists" in CliRunner().invoke(main, arguments).stderr
+
+
+def test_the_command_tries_the_layer_that_is_named_and_says_so(adata: AnnData, tmp_path: Path) -> None:
+    counts = adata.layers["counts"]
+    both = AnnData(counts, layers={"counts": counts, "logged": counts.log1p(), "other": 2 * counts})
+    io.write(both, tmp_path / "i n.h5ad", key=None)
+    arguments = ["tune", str(tmp_path / "i n.h5ad"), "--time-limit", "0", "--min-genes", "5", "--n-hidden", "8"]
+    arguments += ["--n-latent", "4", "--n-epochs", "2", "--patience", "2"]
+    refused = CliRunner().invoke(main, [*arguments, "--layer", "logged"])
+    assert "adata.layers['logged'] is" in refused.stderr
+    first, second = (CliRunner().invoke(main, [*arguments, "--layer", layer]) for layer in ("counts", "other"))
+    assert first.exit_code == second.exit_code == 0, second.output
+    assert first.stdout.splitlines()[1] != second.stdout.splitlines()[1]
+    assert "i n.h5ad' OUT --n-neighbors 5" in second.stdout
+    assert "--layer other" in second.stdout
+    assert "--min-genes 5" in second.stdout
+    assert "--n-hidden 8" in second.stdout
+    assert "no folder" in CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "no" / "x.csv")]).stderr

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._counts import divisors
 from gnnimpute._genes import positions
 from gnnimpute._names import suggestion
 
@@ -135,7 +136,7 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, about: Mapping[s
         return values
     modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else np.ones(adata.n_vars, bool)
     totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
-    values *= float(about["target_total"]) / np.maximum(totals, 1).reshape(-1, 1)
+    values *= float(about["target_total"]) / divisors(totals).reshape(-1, 1)
     if about["output"] == "log1p":
         np.log1p(values, out=values)
     return values

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._counts import divisors
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -41,4 +43,4 @@ def most_expressed(counts: sp.csr_matrix, n_genes: int) -> NDArray[np.int64]:
 def normalized(counts: sp.csr_matrix) -> sp.csr_matrix:
     """Each cell scaled to the median total."""
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    return sp.csr_matrix(sp.diags(np.median(total) / np.maximum(total, 1)) @ counts)
+    return sp.csr_matrix(sp.diags(np.median(total) / divisors(total)) @ counts)

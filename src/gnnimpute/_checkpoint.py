@@ -19,6 +19,7 @@ from gnnimpute._config import Config
 from gnnimpute._nn import Autoencoder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,10 +58,18 @@ def save(path: Path, state: Training, identity: dict[str, Any]) -> None:
         "best_loss": state.best_loss,
         "best_epoch": state.best_epoch,
         "history": state.history,
-        "rng": state.rng.bit_generator.state,
+        "rng": _plain(state.rng.bit_generator.state),
         "n_steps": state.optimizer.n_steps,
     }
     write_tensors(path, tensors, about)
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a generator as JSON has it: some have arrays in it, which they take back as lists."""
+    return {
+        name: _plain(value) if isinstance(value, dict) else value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in state.items()
+    }
 
 
 def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
@@ -114,6 +123,7 @@ class Model(NamedTuple):
     dispersion: NDArray[np.float32] | None
     history: dict[str, list[float]]
     best_epoch: int
+    origin: dict[str, Any]
     cells: Cells | None = None
 
 
@@ -130,6 +140,7 @@ def save_model(path: Path, model: Model) -> None:
         "genes": model.genes.tolist(),
         "history": model.history,
         "best_epoch": model.best_epoch,
+        "origin": model.origin,
     }
     write_tensors(path, tensors, about)
 
@@ -151,7 +162,8 @@ def load_model(path: Path) -> Model:
             if (found := part(tensors, "cells."))
             else None
         )
-        return Model(config, genes, network, dispersion, about["history"], about["best_epoch"], cells)
+        learnt = about["history"], about["best_epoch"], about.get("origin", {})
+        return Model(config, genes, network, dispersion, *learnt, cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
         raise ValueError(msg) from error

@@ -24,6 +24,7 @@ N_CORRELATED, N_TESTED, N_SPLITS = 200, 1000, 40
 
 MOST_UNEVEN = 0.1
 MOST_LEAK = 0.05
+LEAST_GENES = 10
 VARIANCE_KEPT = (0.5, 2.0)
 MOST_INFLATED = 1.5
 LEAST_AGREEMENT = 0.9
@@ -89,6 +90,8 @@ def zeros(trial: Trial, groups: NDArray[np.int64]) -> Check:
     high = float(np.quantile(ratio, 0.9)) if len(ratio) else float("nan")
     n_genes = len({gene for _, gene in pairs})
     said = f"{high:.1%} of the expression elsewhere, in nine of ten cases less ({n_genes:,} genes)"
+    if 0 < n_genes < LEAST_GENES:
+        said, high = f"only {n_genes} such genes: too few to tell", float("nan")
     return Check(
         "zeros",
         "Genes that a group never shows: do they stay off?",

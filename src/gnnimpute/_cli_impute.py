@@ -208,4 +208,4 @@ def _write(adata: AnnData, out: Path, *, overwrite: bool, key: str, genes: list[
         return
     from anndata import AnnData
 
-    gi.io.write(AnnData(adata.obsm[f"{key}_genes"]), out, key=None, overwrite=overwrite)
+    gi.io.write(AnnData(adata.obsm[_keys.genes(key)]), out, key=None, overwrite=overwrite)

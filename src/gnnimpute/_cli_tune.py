@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import gnnimpute as gi
+from gnnimpute._atomic import check_place, replacing
 from gnnimpute._command import Command, Option
 from gnnimpute._options import config_of, settings
 
@@ -45,19 +48,32 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
     """
     del quiet
     config = config_of(options, paper=False)
-    if out is not None and out.exists():
-        msg = f"{out} exists. Name another file with --out."
-        raise FileExistsError(msg)
+    if out is not None:
+        if out.exists():
+            msg = f"{out} exists. Name another file with --out."
+            raise FileExistsError(msg)
+        check_place(out)
     adata = gi.io.read(source)
     prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes")}
     gi.pp.prepare(adata, **prepared, rng=options["seed"])
     limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
-    tuned = gi.tl.tune(adata, config=config, rng=options["seed"], **limits)
+    tuned = gi.tl.tune(adata, layer=options["layer"], config=config, rng=options["seed"], **limits)
     if out is not None:
-        from gnnimpute._atomic import replacing
-
         with replacing(out) as beside:
             tuned.table.to_csv(beside, index=False)
-    chosen = f"--n-neighbors {tuned.n_neighbors} --n-latent {tuned.config.n_latent} --patience {tuned.config.patience}"
+    tried = f"--n-neighbors {tuned.n_neighbors} --n-latent {tuned.config.n_latent} --patience {tuned.config.patience}"
     click.echo(f"{tuned.table.to_string(index=False, float_format=lambda value: f'{value:.5g}')}")
-    click.echo(f"Chosen: gnnimpute impute {source} OUT {chosen}")
+    click.echo(f"Chosen: gnnimpute impute {shlex.quote(str(source))} OUT {' '.join([tried, *_others_given()])}")
+
+
+_NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "n_neighbors", "n_latent", "patience"}
+
+
+def _others_given() -> list[str]:
+    """Options of the command line under which was tried, as they were given."""
+    ctx = click.get_current_context()
+    return [
+        f"{param.opts[0]} {shlex.quote(str(ctx.params[str(param.name)]))}"
+        for param in ctx.command.params
+        if param.name not in _NOT_CHOSEN and ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+    ]

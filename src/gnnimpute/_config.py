@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 Attention = Literal["dot", "additive", "mean"]
@@ -80,12 +81,15 @@ class Config:
                 if value not in choices:
                     msg = f"Config({name}={value!r}): choose one of {', '.join(map(repr, choices))}."
                     raise ValueError(msg)
-            elif isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral if hint is int else Real):
                 msg = f"Config({name}={value!r}): give {'a whole number' if hint is int else 'a number'}."
                 raise TypeError(msg)
-            elif not (math.isfinite(value) and about["low"] <= value <= about["high"]):
+            if not (math.isfinite(value) and about["low"] <= value <= about["high"]):
                 msg = f"Config({name}={value!r}): must lie between {about['low']} and {about['high']}."
                 raise ValueError(msg)
+            if not isinstance(value, (int, float)):  # NumPy's, which JSON does not know
+                object.__setattr__(self, name, hint(value))
 
         if self.reads == "components" and not self.n_components:
             msg = "Config(n_components=0) has no components to read: add reads='genes'."

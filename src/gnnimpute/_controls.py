@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute._components import principal_components
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, median_total, totals
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._masking import hide_molecules
 from gnnimpute._molecules import entry_rows
@@ -74,7 +74,7 @@ def nonzero_mean(counts: sp.csr_matrix, seed: int) -> Control:
 def neighbor_mean(counts: sp.csr_matrix, seed: int) -> Control:
     """Mean share of each gene among the nearest cells, times the cell's total."""
     near, total = _nearest(counts, seed), totals(counts)
-    shares = sp.csr_matrix(sp.diags(1 / np.maximum(total, 1)) @ counts)
+    shares = sp.csr_matrix(sp.diags(1 / divisors(total)) @ counts)
     mean = sp.csr_matrix(sp.diags(1 / totals(near)) @ near)
     return Control(lambda rows: _dense(mean[rows] @ shares) * total[rows, None], _graph_settings())
 
@@ -211,7 +211,7 @@ def _shares(counts: sp.csr_matrix) -> Values:
 
 def _target(counts: sp.csr_matrix) -> float:
     total = totals(counts)
-    return float(np.median(total[total > 0])) if total.any() else 1.0
+    return median_total(total)
 
 
 def _depth(counts: sp.csr_matrix) -> Values:

@@ -25,10 +25,11 @@ LARGEST = 2**31 - 1
 """No cell holds more molecules of a gene than this."""
 
 _REMEDY = (
-    "Pass raw counts, for example layer='counts', or, for values that are not counts but as linear, such as TPM, "
+    "Pass raw counts (layer=, --layer) or, to impute values that are not counts but as linear, such as TPM, "
     "allow_non_counts=True (--allow-non-counts)."
 )
-_UNDO = "Pass raw counts, for example layer='counts'; values on a logarithmic scale cannot be used."
+_COUNTS_ONLY = "Pass raw counts (layer=, --layer)."
+_UNDO = "Pass raw counts (layer=, --layer); values on a logarithmic scale cannot be used."
 
 
 def check_counts(
@@ -78,13 +79,13 @@ def check_counts(
             raise ValueError(msg)
 
     refuse(~np.isfinite(values), lambda: "counts must be finite numbers. Remove such cells or genes, or set them to 0.")
-    refuse(values < 0, lambda: f"counts cannot be negative; {_negative_suspect(values)}. {_REMEDY}")
+    refuse(values < 0, lambda: f"counts cannot be negative; {_negative_suspect(values)}. {_COUNTS_ONLY}")
     if not np.array_equal(np.rint(values), values):
         if not allow_non_counts:
             refuse(~_whole(values), lambda: _not_whole(counts))
         elif (kind := _transformation(counts)).startswith("log"):
             _log.warning("%s looks %s. %s", where, kind, _UNDO)
-    refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_REMEDY}")
+    refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_COUNTS_ONLY}")
     if values.size and values.max() > EXACT_UP_TO:
         _log.warning(
             "%s holds counts up to %.0f: above %d they are rounded to float32", where, values.max(), EXACT_UP_TO
@@ -95,6 +96,16 @@ def check_counts(
 def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
     """Molecules of each cell, of shape (n_cells,)."""
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def divisors(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Totals of cells to divide by: 1 for cells without counts, which stay empty."""
+    return np.where(total > 0, total, 1.0)
+
+
+def median_total(total: NDArray[np.float64]) -> float:
+    """Median total of the cells that have counts: what cells are normalised to."""
+    return float(np.median(total[total > 0])) if total.any() else 1.0
 
 
 def _as_csr(matrix: Any, where: str) -> sp.csr_matrix:

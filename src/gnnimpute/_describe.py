@@ -61,8 +61,8 @@ def _is_whole(out: Path) -> bool:
 def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> list[str]:
     """Three lines to paste, with two genes that vary much."""
     if not _is_whole(out):
-        folder = out.suffix.lower() == ".mtx"
-        return ["# in R", f'x <- Seurat::Read10X("{out}")' if folder else f'x <- read.csv("{out}", row.names = 1)']
+        table = f'x <- read.csv("{out}", row.names = 1, check.names = FALSE)'
+        return ["# in R", f'x <- Seurat::Read10X("{out}")' if out.suffix.lower() == ".mtx" else table]
     kind = out.suffix.lower()[1:]
     opened = ["import anndata, scanpy as sc", f'adata = anndata.read_{kind}("{out}")']
     if genes is not None:

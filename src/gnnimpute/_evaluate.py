@@ -122,7 +122,7 @@ def evaluate(
     counts = counts_of(adata, layer, allow_non_counts=False)
     require_in_memory(counts)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])
-    names = [key for key in (batch_key, cluster_key) if key is not None]
+    names = list(dict.fromkeys(key for key in (batch_key, cluster_key) if key is not None))
     part = _named(adata, cells, obs=names, use_rep=use_rep)
     settings: dict[str, Any] = {
         "rate": held_out,

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from gnnimpute._attribution import integrated_gradients
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 from gnnimpute._explanation import Explanation, LinearPart
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
@@ -105,7 +105,7 @@ def explain(
             "weight": weights.data[others][order],
             "count": own[cells],
             "total": total[cells],
-            "normalized": own[cells] * imputer.target_total_ / np.maximum(total[cells], 1),
+            "normalized": own[cells] * imputer.target_total_ / divisors(total[cells]),
         },
         index=names[cells],
     )
@@ -184,15 +184,16 @@ def drivers(
         allow_non_counts=allow_non_counts,
     )
     counts, graph = read_by(imputer, adata, chosen)
-    groups = adata.obs[groupby].iloc[chosen.cells].astype(str).to_numpy()
-    if len(set(groups)) < 2:
+    column = adata.obs[groupby].iloc[chosen.cells].astype("category").cat.remove_unused_categories()
+    groups, names = column.astype(str).to_numpy(), column.cat.categories.astype(str)
+    if len(names) < 2:
         msg = f"adata.obs[{groupby!r}] has one group: nothing sets it apart. Name a column with two or more."
         raise ValueError(msg)
     latent = imputer.embed(counts, graph)
     normalized = Rows(counts, imputer.target_total_).normalized(slice(None))
     network = copy.deepcopy(imputer.network_).cpu()
     shares = {}
-    for group in sorted(set(groups)):
+    for group in names:
         inside = groups == group
         away = latent[inside].mean(0) - latent[~inside].mean(0)
         direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
@@ -208,7 +209,7 @@ def _linear_part(
     network = imputer.network_
     if network.linear is None or not network.linear.is_used:
         return None
-    rows = Rows(counts, imputer.target_total_, network.mean.device)
+    rows = Rows.of(counts, network)
     latent = embed(network, rows, graph)[cell : cell + 1]
     # Both parts are scaled alike, so that the shares of all genes sum to 1.
     scale = float(totals(counts[cell])[0]) / float(network.decode(latent).exp().sum())

@@ -103,7 +103,7 @@ class Explanation:
         return "\n".join(lines)
 
     def _normalized(self, value: float) -> float:
-        return value * self.target_total / max(self.total, 1.0)
+        return value * self.target_total / (self.total or 1.0)
 
     def _shares(self) -> str:
         if self.linear is None:

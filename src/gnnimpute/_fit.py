@@ -12,6 +12,7 @@ from gnnimpute._genes import align, shared
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._modelled import modelled
 from gnnimpute._sample import training_part
+from gnnimpute._training import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,14 +100,16 @@ def fitted(
     chosen: Modelled, names: Sequence[str], config: Config, *, device: str | None, rng: Any, **options: Any
 ) -> GNNImputer:
     """An imputer of the modelled cells and genes."""
-    rng = np.random.default_rng(rng)
+    seed, rng = seed_of(rng), np.random.default_rng(rng)
     counts, graph = training_part(chosen, config.most_cells, rng)
-    return GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
+    imputer = GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
+    imputer.origin_["seed"] = seed
+    return imputer
 
 
 def read_by(imputer: GNNImputer, adata: AnnData, chosen: Modelled) -> tuple[sp.csr_matrix, NeighborGraph]:
     """Counts and graph of the modelled cells, as a fitted imputer takes them: its genes, in its order."""
     imputer.summary()  # an error if it is not fitted
     require_in_memory(chosen.counts)
-    genes = shared(adata.var_names, imputer.genes_)
+    genes = shared(adata.var_names, imputer.genes_, preferred=chosen.genes)
     return align(chosen.counts[chosen.cells][:, genes], adata.var_names[genes], imputer.genes_), chosen.graph

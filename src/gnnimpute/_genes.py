@@ -67,7 +67,11 @@ def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | N
 
 
 def align(
-    counts: sp.csr_matrix, names: Sequence[str] | NDArray[np.str_] | None, genes: NDArray[np.str_]
+    counts: sp.csr_matrix,
+    names: Sequence[str] | NDArray[np.str_] | None,
+    genes: NDArray[np.str_],
+    *,
+    log: logging.Logger | None = log,
 ) -> sp.csr_matrix:
     """Columns of `counts` in the order of `genes`: genes that are missing become zeros, others are left out.
 
@@ -79,6 +83,8 @@ def align(
         Gene name of each column; `None` if the columns are `genes` already.
     genes
         Names of the genes that are asked for.
+    log
+        What is told of genes that are missing or left out; `None` to say nothing.
 
     Raises
     ------
@@ -98,9 +104,9 @@ def align(
     found = np.flatnonzero(source >= 0)
     if not len(found):
         raise ValueError(_none_shared(names, genes))
-    if n_missing := len(genes) - len(found):
+    if log is not None and (n_missing := len(genes) - len(found)):
         log.warning("%d of the model's %d genes are missing from the counts and read as zero.", n_missing, len(genes))
-    if n_extra := counts.shape[1] - len(found):
+    if log is not None and (n_extra := counts.shape[1] - len(found)):
         log.warning("%d genes of the counts are not among the model's and are ignored.", n_extra)
     pick = sp.csr_matrix(
         (np.ones(len(found), counts.dtype), (source[found], found)), shape=(counts.shape[1], len(genes))
@@ -108,15 +114,21 @@ def align(
     return sp.csr_matrix(counts @ pick)
 
 
-def shared(names: Sequence[str] | NDArray[np.str_], genes: NDArray[np.str_]) -> NDArray[np.int64]:
+def shared(
+    names: Sequence[str] | NDArray[np.str_], genes: NDArray[np.str_], *, preferred: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Where the genes of a model are among `names`, in the order of `names`.
+
+    Of a name that stands twice only those at `preferred` count, if there are any.
 
     Raises
     ------
     ValueError
         If none is there.
     """
-    found = np.flatnonzero(np.isin(np.asarray(names, dtype=str), genes))
+    names = np.asarray(names, dtype=str)
+    is_preferred = np.isin(np.arange(len(names)), preferred)
+    found = np.flatnonzero(np.isin(names, genes) & (is_preferred | ~np.isin(names, names[preferred])))
     if not len(found):
         raise ValueError(_none_shared(names, genes))
     return found

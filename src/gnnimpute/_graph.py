@@ -148,7 +148,7 @@ class NeighborGraph:
             msg = f"A graph is cells x cells, but this matrix is {edges.shape[0]} x {edges.shape[1]}."
             raise ValueError(msg)
         others = edges.row != edges.col
-        row, col, value = edges.row[others], edges.col[others], edges.data[others]
+        row, col, value = edges.row[others], edges.col[others], edges.data[others].astype(np.float64)
         order = np.lexsort((col, value if nearest == "smallest" else -value, row))
         row, col = row[order], col[order]
         degree = np.bincount(row, minlength=edges.shape[0])

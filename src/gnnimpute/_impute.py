@@ -12,7 +12,7 @@ from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._fit import fitted
 from gnnimpute._genes import align, positions, shared
-from gnnimpute._layers import check_interval, replace_uncertainty, uncertainty
+from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
 from gnnimpute._result import UNITS, Surrounded, check_key, spread, spread_graph, warn_if_useless
@@ -116,6 +116,9 @@ def impute(
     check_key(adata, key_added)
     warn_if_useless(adata)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
+    if len(np.unique(columns)) < len(columns):  # columns of a table, which AnnData cannot write if two have one name
+        msg = f"genes={list(genes or ())} names a gene more than once."
+        raise ValueError(msg)
     wanted = _Wanted(columns, estimate, output, interval, key_added, is_layer=out is None and genes is None)
     if out is not None:
         place(out, adata.n_obs, len(columns))  # refused before any work
@@ -130,26 +133,24 @@ def impute(
     )
     if is_lazy(chosen.counts):
         check_no_interval(interval)
-    training: dict[str, Any] = {}
     if imputer is None:
         config = config or Config.of(estimate)
         wanted.check(can_be_posterior=config.hide == "molecules")
         names = adata.var_names[chosen.genes]
         imputer = fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
-        seed = int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
-        training = {"seed": seed, "blind_validation": chosen.blind is not None}
     else:
         imputer.summary()  # an error if it is not fitted
         wanted.check(can_be_posterior=imputer.dispersion_ is not None)
-        chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_))
+        chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_, preferred=chosen.genes))
     made = (_lazily if is_lazy(chosen.counts) else _in_memory)(adata, imputer, chosen, wanted, out)
 
     # From here on nothing can go wrong: an error leaves `adata` as it was.
+    forget(adata, key_added)
     if out is None and genes is not None:
-        adata.obsm[f"{key_added}_genes"] = pd.DataFrame(made.imputed, index=adata.obs_names, columns=list(genes))
+        adata.obsm[_keys.genes(key_added)] = pd.DataFrame(made.imputed, index=adata.obs_names, columns=list(genes))
     elif out is None:
         adata.layers[key_added] = made.imputed
-    replace_uncertainty(adata, key_added, made.uncertainty)
+    adata.layers.update(made.uncertainty)
     adata.obsm[key_added] = made.latent
     if made.attention is not None:
         adata.obsp[_keys.attention(key_added)] = made.attention
@@ -162,7 +163,6 @@ def impute(
         "interval": interval or 0.0,
         "n_cells": len(chosen.cells),
         "n_genes": len(chosen.genes),
-        **training,
     }
 
 

@@ -17,6 +17,7 @@ from gnnimpute._infer import check_cells
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import train
+from gnnimpute._training import seed_of
 from gnnimpute._values import Decoder, Wanted, check_choices
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ class GNNImputer:
         Dispersion of each gene, of shape (n_genes,), for ``estimate="posterior"``; `None` without hidden molecules.
     history_
         ``training`` and ``validation`` loss of each epoch.
+    origin_
+        ``seed``, ``blind_validation`` (of a graph made without the held-out molecules), ``interrupted`` (by Ctrl-C).
     """
 
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
-        self.config = config
-        self.device = device
+        self.config, self.device = config, device
         self.cells_: Cells | None = None
 
     def fit(
@@ -93,15 +95,16 @@ class GNNImputer:
         """
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
         names = gene_names(genes, matrix.shape[1])
-        rng = _distributed.join().same_random(np.random.default_rng(rng))
+        seed, rng = seed_of(rng), _distributed.join().same_random(np.random.default_rng(rng))
         split = hide(matrix, self.config.validation_rate, self.config, rng=rng)
-        check_learnable(split.kept)
+        check_learnable(split)
         made = graph(split.kept) if callable(graph) else graph
         check_cells(made, matrix)
         device, path = device_named(self.device), None if checkpoint is None else Path(checkpoint)
         trained = train(split, made, self.config, rng=rng, device=device, progress=progress, checkpoint=path)
         self.genes_, self.network_ = names, trained.network
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
+        self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
         self.dispersion_ = self.cells_ = None
         if self.config.hide == "molecules":
             self.dispersion_ = self._decoder.fit_dispersion(split, self._latent(split.kept, made))
@@ -156,8 +159,7 @@ class GNNImputer:
         return out
 
     keep, values = _on_demand.keep, _on_demand.values
-    interval = _interval.interval
-    redetection = _interval.redetection
+    interval, redetection = _interval.interval, _interval.redetection
     further = _interval.further
     further_log1p = _interval.further_log1p
 
@@ -179,7 +181,7 @@ class GNNImputer:
         Sparse matrix of shape (n_cells, n_cells), whose rows sum to 1: two steps of attention, heads averaged.
         """
         matrix = self._aligned(counts, names, graph)
-        return _infer.attention(self.network_, self._rows(matrix), graph)
+        return _infer.attention(self.network_, Rows.of(matrix, self.network_), graph)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code).
@@ -190,8 +192,8 @@ class GNNImputer:
             File to write. It is there whole or not at all.
         """
         self._check_fitted()
-        learnt = (self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_, self.cells_)
-        _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt))
+        learnt = self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_, self.origin_
+        _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt, self.cells_))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> Self:
@@ -208,7 +210,7 @@ class GNNImputer:
         imputer = cls(model.config, device=device)
         imputer.genes_, imputer.history_, imputer.best_epoch_ = model.genes, model.history, model.best_epoch
         imputer.network_ = model.network.to(device_named(device)).eval()
-        imputer.dispersion_, imputer.cells_ = model.dispersion, model.cells
+        imputer.dispersion_, imputer.cells_, imputer.origin_ = model.dispersion, model.cells, model.origin
         return imputer
 
     def summary(self) -> dict[str, Any]:
@@ -220,11 +222,12 @@ class GNNImputer:
             "loss": {name: np.asarray(values) for name, values in self.history_.items()},
             "best_epoch": self.best_epoch_,
             "target_total": self.target_total_,
+            **self.origin_,
         }
 
     @property
     def target_total_(self) -> float:
-        """Median total of the fitted cells: the total that ``output="normalized"`` is scaled to."""
+        """Median total of the fitted cells, what ``output="normalized"`` is scaled to, by what is not held out."""
         self._check_fitted()
         return float(self.network_.target_total)
 
@@ -232,11 +235,8 @@ class GNNImputer:
     def _decoder(self) -> Decoder:
         return Decoder(self.network_, self.config, self.dispersion_)
 
-    def _rows(self, matrix: sp.csr_matrix) -> Rows:
-        return Rows(matrix, self.target_total_, device_named(self.device))
-
     def _latent(self, matrix: sp.csr_matrix, graph: NeighborGraph) -> torch.Tensor:
-        return _infer.embed(self.network_, self._rows(matrix), graph)
+        return _infer.embed(self.network_, Rows.of(matrix, self.network_), graph)
 
     def _aligned(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> sp.csr_matrix:
         self._check_fitted()

@@ -22,8 +22,13 @@ _log = logging.getLogger(__name__)
 
 
 def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> Any:
-    """Counts of the layer, of ``layers["counts"]`` if none is named, or else of X; a Dask array stays one."""
+    """Counts of the layer, or of X if it is so named; by default of ``layers["counts"]``, or else of X.
+
+    A Dask array stays one.
+    """
     key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer
+    if key == "X" and "X" not in adata.layers:
+        key = None
     if key is not None and key not in adata.layers:
         msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}"
         raise KeyError(msg)
@@ -41,16 +46,29 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> A
             allow_non_counts=allow_non_counts,
         )
     except ValueError as error:
-        msg = f"{error}{_raw_hint(adata)}"
+        msg = f"{error}{_elsewhere(adata, key)}"
         raise ValueError(msg) from None
 
 
-def _raw_hint(adata: AnnData) -> str:
+def _elsewhere(adata: AnnData, key: str | None) -> str:
+    """Where counts are, if not where they were sought."""
+    others = {} if key is None else {"X": adata.X}
+    others |= {name: adata.layers[name] for name in adata.layers if name != key}
+    for name, matrix in others.items():
+        if _holds_counts(matrix):
+            where = "adata.X" if name == "X" else f"adata.layers[{name!r}]"
+            return f" {where} does hold counts: layer={name!r}."
+    if adata.raw is not None and _holds_counts(adata.raw.X):
+        return " adata.raw does hold counts: adata.raw.to_adata() makes an AnnData of them."
+    return ""
+
+
+def _holds_counts(matrix: Any) -> bool:
     try:
-        check_counts(adata.raw.X, where="adata.raw.X")
-    except (AttributeError, TypeError, ValueError):
-        return ""
-    return " adata.raw does hold counts: adata.raw.to_adata() makes an AnnData of them."
+        check_counts(matrix, where="")
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:

@@ -29,6 +29,11 @@ def attention(key_added: str) -> str:
     return f"{key_added}_attention"
 
 
+def genes(key_added: str) -> str:
+    """`obsm` key of the imputed values of single genes."""
+    return f"{key_added}_genes"
+
+
 def lower(key_added: str) -> str:
     """`layers` key of the lower ends of the intervals."""
     return f"{key_added}_lower"

@@ -117,7 +117,7 @@ def _values(
     network: Autoencoder, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, *, cells: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Estimates, of shape (n_cells, n_genes); rows of other cells are left 0."""
-    latent = embed(network, Rows(counts, float(network.target_total), network.mean.device), graph)
+    latent = embed(network, Rows.of(counts, network), graph)
     values = np.zeros(counts.shape, dtype=np.float32)
     decoder = Decoder(network, config, None)
     for c, block in decoder.blocks(counts, latent, cells, estimate="detected", output="counts"):

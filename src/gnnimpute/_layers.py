@@ -8,7 +8,7 @@ import numpy as np
 
 from gnnimpute import _keys
 from gnnimpute._interval import check_level
-from gnnimpute._values import check_choices, new_array
+from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +26,12 @@ def check_interval(level: float | None, *, is_layer: bool, can_be_posterior: boo
     if level is None:
         return
     check_level(level)
-    check_choices("posterior", "counts", can_be_posterior=can_be_posterior)
+    if not can_be_posterior:
+        msg = (
+            "interval= needs a model that was trained on hidden molecules, which that of estimate='detected' is not: "
+            "add config=gi.Config(hide='molecules') (--hide molecules)."
+        )
+        raise ValueError(msg)
     if not is_layer:
         msg = "interval= adds layers: leave out genes= and out=, or call `interval` of the imputer of gi.tl.fit."
         raise ValueError(msg)
@@ -43,11 +48,13 @@ def uncertainty(
     return {name: part.values for name, part in zip(_names(key), parts, strict=True)}
 
 
-def replace_uncertainty(adata: AnnData, key: str, layers: Layers) -> None:
-    """Add the layers; those of an earlier result go in any case, since they do not belong to this one."""
-    for name in _names(key):
+def forget(adata: AnnData, key: str) -> None:
+    """Remove an earlier result of this key: ``uns`` is to describe another one, in which not all of it may be made."""
+    for name in (key, *_names(key)):
         adata.layers.pop(name, None)
-    adata.layers.update(layers)
+    for name in (key, _keys.genes(key)):
+        adata.obsm.pop(name, None)
+    adata.obsp.pop(_keys.attention(key), None)
 
 
 def _names(key: str) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ def on_demand(
         imputer, chosen.counts, chosen.graph, cells=chosen.cells, genes=chosen.genes, names=names
     )
     imputer.cells_ = cells
-    columns = numbers(imputer.genes_, var_names)
+    columns = numbers(imputer.genes_, var_names, chosen.genes)
     observed = chosen.counts if estimate == "posterior" else unmodelled
     return OnDemand(Values(imputer._decoder, columns, estimate, output), cells, observed)
 

@@ -37,6 +37,7 @@ def fit_linear(
     counts: sp.csr_matrix,
     graph: NeighborGraph,
     *,
+    target_total: float,
     beyond_one: bool,
     labels: sp.csr_matrix | None = None,
     rng: np.random.Generator,
@@ -51,6 +52,8 @@ def fit_linear(
         Counts of shape (n_cells, n_genes).
     graph
         Their neighbours.
+    target_total
+        What cells are normalised to.
     beyond_one
         Predict what is beyond one molecule in non-zeros, instead of each gene's share of the cell.
     labels
@@ -58,10 +61,8 @@ def fit_linear(
     rng
         Source of randomness.
     """
-    molecules = totals(counts)
     chosen = np.sort(rng.permutation(graph.n_cells)[:FIT_ON])
     needed, neighbors = np.unique(graph.indices[chosen], return_inverse=True)
-    target_total = float(np.median(molecules[molecules > 0]))
     cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total)
     n_components = linear.own.shape[1]
     if beyond_one:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from gnnimpute import _keys
 from gnnimpute._components import principal_components
@@ -15,7 +16,6 @@ from gnnimpute._inputs import batches_of, counts_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
-    import pandas as pd
     import scipy.sparse as sp
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def modelled(
 ) -> Modelled:
     """Resolve all keys into arrays; nothing is changed."""
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
-    cells, genes = _passing(adata.obs, "obs"), _passing(adata.var, "var")
+    cells, genes = passing(adata.obs, "obs"), passing(adata.var, "var")
     blind = None
     if neighbors_key is not None and use_rep is not None:
         msg = f"neighbors_key={neighbors_key!r} and use_rep={use_rep!r}: give one of them, both say what the graph is."
@@ -79,14 +79,28 @@ def modelled(
     return Modelled(counts, cells, genes, graph, blind, source)
 
 
-def _passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+def passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """Positions of the cells or genes, of `obs` or `var` as `name` says, that passed quality control; all without any.
+
+    Raises
+    ------
+    ValueError
+        If none has passed, or what should say so is neither true nor false.
+    """
     if _keys.PASS not in frame:
         return np.arange(len(frame))
-    passing = np.flatnonzero(frame[_keys.PASS].to_numpy(dtype=bool))
-    if not len(passing):
+    marks = frame[_keys.PASS]
+    if not pd.api.types.is_bool_dtype(marks.dtype) or marks.isna().any():
+        msg = (
+            f"adata.{name}[{_keys.PASS!r}] is not true or false everywhere, as after a concatenation or from a text "
+            "file. Run gi.pp.prepare again."
+        )
+        raise ValueError(msg)
+    found = np.flatnonzero(marks.to_numpy(dtype=bool))
+    if not len(found):
         msg = f"adata.{name}[{_keys.PASS!r}] is False everywhere: nothing is left to model. Run gi.pp.prepare again."
         raise ValueError(msg)
-    return passing
+    return found
 
 
 def _from_embedding(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gnnimpute._cells import Cells, chosen_cells, with_normalizers
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._rows import units
@@ -80,16 +80,18 @@ class Values:
     def _observed(self, cells: Cells, counts: sp.csr_matrix | None, n_columns: int) -> NDArray[np.float32]:
         if counts is None:
             return np.full((len(cells.latent), n_columns), np.nan, dtype=np.float32)
-        depth = np.maximum(cells.total, 1) / float(self.decoder.network.target_total)
+        depth = divisors(cells.total) / float(self.decoder.network.target_total)
         scale = (np.ones_like(depth) if self.output == "counts" else 1 / depth).astype(np.float32)
         values: NDArray[np.float32] = counts.toarray() * scale[:, None]
         return np.log1p(values) if self.output == "log1p" else values
 
 
-def numbers(genes: NDArray[np.str_], names: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Number that a model of `genes` has given to each of the `names`; -1 for others."""
+def numbers(genes: NDArray[np.str_], names: NDArray[np.str_], modelled: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number that a model of `genes` has given to each of the `names`; -1 for those that are not at `modelled`."""
     number = {str(gene): i for i, gene in enumerate(genes)}
-    return np.array([number.get(str(name), -1) for name in names], dtype=np.int64)
+    columns = np.full(len(names), -1, dtype=np.int64)
+    columns[modelled] = [number.get(str(names[i]), -1) for i in modelled]
+    return columns
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ class OnDemand:
         observed = self.observed[rows]
         if hasattr(observed, "compute"):
             observed = observed.compute()
-        return self.values.of(self.cells.part(rows), observed, genes)
+        values = self.values.of(self.cells.part(rows), observed, genes)
+        # As NumPy does, a single row or column is no axis of the result.
+        return values[tuple(slice(None) if isinstance(k, slice) or np.ndim(k) else 0 for k in key)]
 
 
 def keep(

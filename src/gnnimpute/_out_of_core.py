@@ -107,7 +107,8 @@ def impute_store(
         log.warning("What is done is kept in %s: the same command goes on from there.", work)
         raise
     if save_model is not None:
-        shutil.copyfile(work / MODEL, save_model)
+        with replacing(save_model) as beside:
+            shutil.copyfile(work / MODEL, beside)
     _finish(work, final)
     return io.read(out, lazy=True)
 

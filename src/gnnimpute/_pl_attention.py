@@ -51,6 +51,12 @@ def attention(
     if cell not in adata.obs_names:
         msg = f"There is no cell {cell!r}. {suggestion(cell, adata.obs_names)}"
         raise KeyError(msg)
+    if _keys.attention(key) not in adata.obsp:
+        msg = (
+            f"There are no attention weights of {key!r}: they are for counts in memory. Impute some cells anew, "
+            "adata[cells].to_memory()."
+        )
+        raise KeyError(msg)
     own = adata.obs_names.get_loc(cell)
     row = adata.obsp[_keys.attention(key)][own].tocoo()
     weights = dict(zip(row.col.tolist(), row.data.tolist(), strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -68,7 +68,7 @@ class Surrounded:
         self._out, self._counts, self._cells = out, chosen.counts[:, columns], chosen.cells
         self._imputed = np.isin(columns, chosen.genes)
         self._log = output == "log1p"
-        depth = np.maximum(totals(chosen.counts[:, chosen.genes]), 1) / target_total
+        depth = divisors(totals(chosen.counts[:, chosen.genes])) / target_total
         self._scale = (np.ones_like(depth) if output == "counts" else 1 / depth).astype(np.float32)
         self.shape = (len(chosen.cells), int(self._imputed.sum()))
 

@@ -11,13 +11,16 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Self
 
     from numpy.typing import NDArray
+
+    from gnnimpute._masking import Split
+    from gnnimpute._nn import Autoencoder
 
 
 _DENSE = 0.12
@@ -126,10 +129,15 @@ class Rows:
     device: torch.device | str = "cpu"
     kept_share: float = 1.0
 
+    @classmethod
+    def of(cls, counts: sp.csr_matrix, network: Autoencoder) -> Self:
+        """As a network reads them, where it is."""
+        return cls(counts, float(network.target_total), network.mean.device)
+
     def normalized(self, cells: NDArray[np.int64] | slice) -> sp.csr_matrix:
         """Rows of shape (len(cells), n_genes): log1p of counts scaled to `target_total`."""
         rows: sp.csr_matrix = self.counts[cells]
-        scale = self.kept_share * self.target_total / np.maximum(totals(rows), 1)
+        scale = self.kept_share * self.target_total / divisors(totals(rows))
         data = np.log1p(rows.data * np.repeat(scale, np.diff(rows.indptr)), dtype=np.float32)
         if self.kept_share < 1:
             data /= np.float32(self.kept_share)
@@ -175,13 +183,17 @@ def log_depth(counts: sp.csr_matrix) -> NDArray[np.float32]:
     return np.log(np.maximum(totals(counts), 1e-6) / units(counts)).astype(np.float32)
 
 
-def check_learnable(counts: sp.csr_matrix) -> None:
-    """Raise ValueError where there is nothing to learn from."""
+def check_learnable(split: Split) -> None:
+    """Raise ValueError where there is nothing to learn from, or to validate with."""
+    counts, held_out = split
     if counts.shape[0] < 2:
         msg = "There is only one cell: an imputer learns how cells differ, so it needs two at least."
         raise ValueError(msg)
     if not counts.nnz:
         msg = f"All counts are zero, of {counts.shape[0]} cells x {counts.shape[1]} genes: nothing can be learnt."
+        raise ValueError(msg)
+    if not held_out.nnz:
+        msg = f"Validation holds out none of {counts.sum():g} molecules: raise validation_rate, or give more counts."
         raise ValueError(msg)
 
 

@@ -11,7 +11,9 @@ import scipy.sparse as sp
 from gnnimpute._atomic import replacing
 from gnnimpute._blocks import BLOCK, each, n_workers, starts
 from gnnimpute._cells import Cells
+from gnnimpute._genes import shared
 from gnnimpute._inputs import counts_of
+from gnnimpute._modelled import passing
 from gnnimpute._on_demand import Values, numbers
 from gnnimpute._sparse_store import SparseWriter
 
@@ -61,9 +63,9 @@ def write_layer(adata: AnnData, store: Path, imputer: GNNImputer, *, key: str, s
 
     root, cells = zarr.open_group(store, mode="r+", use_consolidated=False), imputer.cells_
     about: Any = adata.uns[key]
-    layer = about["layer"] if about["layer"] in adata.layers else None
-    counts = counts_of(adata, layer, allow_non_counts=True)
-    columns = numbers(imputer.genes_, adata.var_names.to_numpy(str))
+    counts = counts_of(adata, about["layer"], allow_non_counts=True)
+    names = adata.var_names.to_numpy(str)
+    columns = numbers(imputer.genes_, names, shared(names, imputer.genes_, preferred=passing(adata.var, "var")))
     values = Values(imputer._decoder, columns, about["estimate"], about["output"])
     mark = store.with_name("finished")
     done = int(mark.read_text()) if mark.exists() else 0

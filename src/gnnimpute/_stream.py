@@ -74,6 +74,7 @@ def encode(
     modelled = np.zeros(n_obs, dtype=bool)
     modelled[cells] = True
     some = counts.blocks[0].compute()
+    align(some[:, genes], names, imputer.genes_)  # says once which genes are missing, not of every block
     layer = FirstLayer(network, genes, names, imputer.genes_, Rows(some, 1.0).is_dense)
     h = torch.empty(len(cells), network.n_read, device=network.mean.device)
     parts: list[Read] = []
@@ -93,7 +94,7 @@ def encode(
 @torch.inference_mode()
 def _read(counts: sp.csr_matrix, modelled: NDArray[np.bool_], layer: FirstLayer) -> Read:
     inside = counts[:, layer.genes]
-    rows = Rows(align(inside[modelled], layer.names, layer.order), float(layer.network.target_total))
+    rows = Rows(align(inside[modelled], layer.names, layer.order, log=None), float(layer.network.target_total))
     x = SparseRows(rows.normalized(slice(None)), device=layer.network.mean.device, dense=layer.dense)
     depth = torch.from_numpy(log_depth(rows.counts)).to(x.device)
     projected: NDArray[np.float32] = layer.network.read(x, depth).cpu().numpy()

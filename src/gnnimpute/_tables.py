@@ -42,6 +42,12 @@ def read_table(path: Path, orientation: Orientation | None) -> AnnData:
             raise ValueError(msg)
         corner, columns = _header(path, header, n_fields=len(first))
         rows, matrix = _sparse(path, columns, chain([first], lines))
+    if corner != CORNER and len(set(rows)) < len(rows) and all(map(_is_number, rows)):
+        msg = (
+            f"The first column of {path} holds values ({', '.join(rows[:3])}...): names are needed there. Write the "
+            "table with them: in pandas leave out index=False, in R row.names=FALSE."
+        )
+        raise ValueError(msg)
     if settle(path, rows, columns, stated=orientation, corner=corner) == "genes_by_cells":
         rows, columns, matrix = columns, rows, matrix.T.tocsr()
     with reading(path, "a table"):  # anndata warns of duplicate names, which gnnimpute.io.read says once

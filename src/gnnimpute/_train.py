@@ -99,7 +99,8 @@ def train(
                 bar.update()
                 if checkpoint is not None and team.is_first:
                     _checkpoint.save(checkpoint, state, identity)
-                if team.told(interrupted.is_set()):
+                state.interrupted = team.told(interrupted.is_set())
+                if state.interrupted:
                     log.warning("Interrupted after epoch %d: going on with the best weights so far.", state.epoch)
                     break
         state.network.load_state_dict(state.best)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gnnimpute._adam import Adam
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, median_total, totals
 from gnnimpute._distributed import Team
 from gnnimpute._infer import projections
 from gnnimpute._linear_fit import fit_linear
@@ -47,6 +47,8 @@ class Training:
     best_loss: float = np.inf
     best_epoch: int = -1
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    interrupted: bool = False
+    """Whether the user has ended it before its time."""
     history: dict[str, list[float]] = field(default_factory=lambda: {"training": [], "validation": []})
 
 
@@ -82,13 +84,17 @@ def start(
     team.check(kept, smallest_batch=kept.shape[0] // n_batches(kept.shape, config))
     network = Autoencoder(kept.shape[1], config)
     molecules_of = totals(kept)
-    network.target_total.fill_(float(np.median(molecules_of[molecules_of > 0])))
+    # That of all molecules, by those that are seen: the others are to reach no weight.
+    network.target_total.fill_(median_total(molecules_of) / (1 if labels is not None else 1 - config.validation_rate))
     _start_at_gene_means(network, kept, config)
     if network.linear is not None:
         beyond_one = not network.is_share and config.hide == "nonzeros"
-        fit_linear(network.linear, kept, graph, beyond_one=beyond_one, labels=labels, rng=rng)
+        target_total = float(network.target_total)
+        fit_linear(
+            network.linear, kept, graph, target_total=target_total, beyond_one=beyond_one, labels=labels, rng=rng
+        )
         network.linear.weight.fill_(0.5)
-    _standardize(network, Rows(kept, float(network.target_total)))
+    _standardize(network, Rows.of(kept, network))
     team.shared(network)
     network.to(device)
     optimizer = Adam(
@@ -118,7 +124,7 @@ def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Conf
         molecules = np.asarray(kept.sum(0)).ravel() + 0.5
         network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
         return
-    n_genes, scale = kept.shape[1], float(network.target_total) / np.maximum(totals(kept), 1)
+    n_genes, scale = kept.shape[1], float(network.target_total) / divisors(totals(kept))
     least = units(kept) if config.hide == "nonzeros" else np.zeros(kept.shape[0])
     values = (kept.data - np.repeat(least, np.diff(kept.indptr))) * np.repeat(scale, np.diff(kept.indptr))
     n_values = np.bincount(kept.indices, minlength=n_genes) if config.hide == "nonzeros" else kept.shape[0]
@@ -126,6 +132,11 @@ def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Conf
     spread = np.sqrt(np.maximum(square - mean**2, 0)) + _LEAST_SPREAD
     network.spread.copy_(torch.from_numpy(spread))
     network.out.bias.copy_(torch.from_numpy(mean / spread))
+
+
+def seed_of(rng: Any) -> int | str:
+    """The seed, to be written down, if it was given as one."""
+    return int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
 
 
 def n_batches(shape: tuple[int, int], config: Config) -> int:

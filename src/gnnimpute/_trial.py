@@ -111,6 +111,8 @@ def try_once(
     )
     imputer = GNNImputer(config, device=device)
     imputer.fit(kept.X, chosen.blind or chosen.graph, genes=kept.var_names, rng=seed, progress=progress)
+    if imputer.origin_["interrupted"]:
+        raise KeyboardInterrupt
     mean = np.asarray(kept.X.mean(axis=0), dtype=np.float64).ravel() * rate / (1 - rate)
     ours: dict[str, Estimate] = {OURS: estimate}
     if config.hide == "molecules":

@@ -52,7 +52,6 @@ def tune(
     time_limit: float = 600,
     max_cells: int = 3000,
     layer: str | None = None,
-    allow_non_counts: bool = False,
     rng: int = 0,
     device: str | None = None,
 ) -> Tuned:
@@ -73,7 +72,7 @@ def tune(
         Seconds. The first trial is made in any case.
     max_cells
         Most cells to try on, drawn at random.
-    layer, allow_non_counts
+    layer
         As for :func:`fit`.
     rng
         Seed.
@@ -92,7 +91,7 @@ def tune(
         If `config` does not train on hidden molecules.
     """
     check_choices("posterior", "counts", can_be_posterior=config.hide == "molecules")
-    started, trial = time.monotonic(), _Trials(adata, max_cells, layer, allow_non_counts, rng, device)
+    started, trial = time.monotonic(), _Trials(adata, max_cells, layer, rng, device)
     best = trial.run(config, trial.n_neighbors)
     rows, first, longest = [best], best, best.seconds
     for name in ("n_neighbors", "n_latent", "patience"):
@@ -120,7 +119,7 @@ class _Trials:
     """What all trials share: the counts without the hidden molecules, and the recipe of the graph."""
 
     def __init__(self, adata: AnnData, max_cells: int, *others: Any) -> None:
-        layer, allow_non_counts, self._seed, self._device = others
+        layer, self._seed, self._device = others
         chosen = modelled(
             adata,
             layer=layer,
@@ -128,7 +127,7 @@ class _Trials:
             use_rep=None,
             batch_key=None,
             n_neighbors=5,
-            allow_non_counts=allow_non_counts,
+            allow_non_counts=False,
         )
         cells = np.sort(np.random.default_rng(self._seed).permutation(chosen.cells)[:max_cells])
         self._hold_out = HoldOut.thin(chosen.counts[cells][:, chosen.genes], HELD_OUT, rng=self._seed)
@@ -141,6 +140,8 @@ class _Trials:
         started, kept = time.monotonic(), self._hold_out.train
         graph = partial(self._graph, n_neighbors=n_neighbors)
         imputer = GNNImputer(config, device=self._device).fit(kept, graph, rng=self._seed, progress=False)
+        if imputer.origin_["interrupted"]:
+            raise KeyboardInterrupt
         values = imputer.transform(kept, graph(kept), estimate="posterior", output="counts")
         losses = score_cells(self._hold_out, values)
         seconds = time.monotonic() - started

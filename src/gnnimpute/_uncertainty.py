@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaincinv
 
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 from gnnimpute._estimates import posterior
 
 if TYPE_CHECKING:
@@ -160,5 +160,5 @@ def expressions(
     dispersion = np.asarray(decoder.dispersion)[columns]
     for c, mean in decoder.blocks(counts, latent, cells, estimate="mean", output="counts"):
         own = counts[cells[c]]
-        total = np.maximum(totals(own), 1)[:, None]
+        total = divisors(totals(own))[:, None]
         yield c, Expression(mean[:, columns], own.toarray()[:, columns], dispersion, total, target_total)

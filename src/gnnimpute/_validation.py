@@ -79,7 +79,7 @@ class Validation:
 
     @cached_property
     def _rows(self) -> Rows:
-        return Rows(self.split.kept, float(self.network.target_total), self.network.mean.device)
+        return Rows.of(self.split.kept, self.network)
 
     @cached_property
     def _projected(self) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gnnimpute._config import Estimate, Output
-from gnnimpute._counts import totals
+from gnnimpute._counts import divisors, totals
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
@@ -75,7 +75,7 @@ class Decoder:
 
         `total` and `unit` of the cells are theirs; `own` are their counts, for the posterior.
         """
-        depth = (np.maximum(total, 1) / float(self.network.target_total)).astype(np.float32)[:, None]
+        depth = (divisors(total) / float(self.network.target_total)).astype(np.float32)[:, None]
         value = decoded * depth
         if self._predicts_beyond_one:
             value = 1 + value / unit[:, None]

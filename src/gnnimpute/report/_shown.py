@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
 from gnnimpute._names import suggestion
@@ -176,7 +177,7 @@ def depth_of(adata: AnnData, cells: NDArray[np.int64], about: Mapping[str, Any] 
     modelled = adata.var[_keys.PASS].to_numpy(dtype=bool)
     counts = sp.csr_matrix(adata.layers[_keys.COUNTS][cells])[:, modelled]
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    return np.maximum(total, 1) / (np.median(total) if about is None else float(about["target_total"]))
+    return divisors(total) / (np.median(total) if about is None else float(about["target_total"]))
 
 
 def _placed(points: NDArray[Any], rng: int) -> Values:
