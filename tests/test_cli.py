@@ -400,3 +400,36 @@ def test_options_are_those_of_python_with_its_defaults(function: Any) -> None:
             assert given[name] == parameter.default, name
         elif elsewhere[name]:
             assert elsewhere[name] in given
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_names_in_common_are_numbered_if_asked(adata: anndata.AnnData, tmp_path: Path) -> None:
+    twice = adata.copy()
+    most = np.argsort(-np.asarray(adata.X.sum(axis=0)).ravel())[:2]
+    twice.var_names = ["same" if i in most else name for i, name in enumerate(adata.var_names)]
+    gi.io.write(twice, tmp_path / "in.h5ad", key=None)
+    arguments = [
+        "impute",
+        tmp_path / "in.h5ad",
+        tmp_path / "out.h5ad",
+        "--min-genes",
+        1,
+        "--min-cells",
+        0,
+        "--n-epochs",
+        1,
+    ]
+    said = refuse(*arguments)
+    assert "'same' stands more than once" in said
+    assert "--unique-names" in said
+    succeed(*arguments, "--unique-names")
+    assert set(anndata.read_h5ad(tmp_path / "out.h5ad").var_names[most]) == {"same", "same-1"}
+
+
+def test_values_that_are_no_counts_are_not_evaluated(adata: anndata.AnnData, tmp_path: Path) -> None:
+    gi.io.write(anndata.AnnData(1.5 * adata.X, adata.obs, adata.var), tmp_path / "in.h5ad", key=None)
+    arguments = ["impute", tmp_path / "in.h5ad", tmp_path / "out.h5ad", "--min-genes", 1, "--n-epochs", 1]
+    arguments += ["--allow-non-counts"]
+    assert "of counts, only" in refuse(*arguments, "--refuse-if-no-gain")
+    done = succeed(*arguments, "--report", tmp_path / "page.html")
+    assert "Not evaluated: only mean and posterior of counts" in done.stderr

@@ -65,7 +65,7 @@ def test_what_is_kept_is_saved(imputer: GNNImputer, tmp_path: Path) -> None:
 
 
 def test_errors(imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph) -> None:
-    with pytest.raises(KeyError, match="'x' is not there"):
+    with pytest.raises(KeyError, match="'x' is not among the genes of the model"):
         imputer.values(genes=["x"])
     with pytest.raises(ValueError, match=r"posterior.*transform\(counts, graph\)|hidden molecules"):
         imputer.values(estimate="posterior")

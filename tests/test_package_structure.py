@@ -90,6 +90,7 @@ LAYERS = (
     {
         "_cli_explain",
         "_cli_impute",
+        "_cli_read",
         "_cli_tune",
         "__init__",
         "__main__",
@@ -135,6 +136,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_canvas": "pl",
     "_cli_explain": "explain",
     "_cli_impute": "cli",
+    "_cli_read": "cli",
     "_cli_tune": "tune",
     "_explanation": "explain",
     "_fit": "tl",

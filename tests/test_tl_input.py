@@ -189,3 +189,9 @@ def test_a_view_becomes_a_copy_and_its_parent_stays(adata):
         tl.impute(view, config=TINY, use_rep="X_rep")
     assert view.layers["gnnimpute"].shape == (40, 60)
     assert_equal(adata, before, exact=True)
+
+
+@pytest.mark.parametrize("call", [pp.prepare, tl.impute, tl.fit, tl.evaluate])
+def test_a_path_is_to_be_read_first(call):
+    with pytest.raises(TypeError, match=r"adata is a str, not an AnnData: .*adata = gi\.io\.read\('x.h5ad'\)"):
+        call("x.h5ad")

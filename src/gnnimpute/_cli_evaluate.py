@@ -11,6 +11,7 @@ import click
 
 import gnnimpute as gi
 from gnnimpute import _keys
+from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import NO_GAIN, Command, Option, spelled
 from gnnimpute._options import check_report, config_of, graph_options, quality_options, settings
 
@@ -41,8 +42,7 @@ Examples:
 """,
 )
 @click.argument("source", metavar="IN", type=PATH)
-@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
-@_files("--orientation", type=click.Choice(["cells_by_genes", "genes_by_cells"]), help="What rows x columns of IN are.")
+@reading_options
 @_files("--report", type=PATH, help="Write a page with pictures to this file (.html).")
 @_files("--overwrite", is_flag=True, help="Replace the report if it exists.")
 @_judged(
@@ -69,7 +69,7 @@ def evaluate(source: Path, *, quiet: bool, report: Path | None, overwrite: bool,
     """
     config = config_of(options, paper=False)
     check_report(report, overwrite=overwrite)
-    adata = gi.io.read(source, orientation=options["orientation"])
+    adata = read(source, options)
     shown, held_out = False if quiet else None, options["held_out"]
     limits = {name: options[name] for name in ("time_limit", "max_cells", "cluster_key")}
     seeds = range(options["seed"], options["seed"] + options["seeds"])
@@ -89,8 +89,9 @@ def write_report(adata: AnnData, path: Path, *, source: Path, **options: Any) ->
 
 def evaluate_before(adata: AnnData, options: dict[str, Any], *, config: Config, progress: bool | None) -> None:
     """Evaluate what is to be imputed, say the verdict on stderr, and end with an exit code if it is asked for."""
-    if options["estimate"] == "detected" or options["model"] is not None or options["neighbors_key"] is not None:
-        _log.info("Not evaluated: only estimates mean and posterior with a graph and training of their own are.")
+    given = options["model"] is not None or options["neighbors_key"] is not None
+    if given or options["estimate"] == "detected" or options["allow_non_counts"]:
+        _log.info("Not evaluated: only mean and posterior of counts, with a graph and training of their own, are.")
         return
     seeds, checks = (options["seed"], options["seed"] + 1), options["report"] is not None
     judged = {"seeds": seeds, "checks": checks, "cluster_key": options["cluster_key"]}

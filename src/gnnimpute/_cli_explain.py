@@ -10,6 +10,7 @@ import click
 
 import gnnimpute as gi
 from gnnimpute import _keys
+from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import Command, Option
 
 PATH = click.Path(path_type=Path)
@@ -32,7 +33,7 @@ Examples:
 @_files("--model", type=PATH, required=True, help="Model that `impute --save-model` has written (.safetensors).")
 @_files("--figure", type=PATH, help="Picture to write too: .png, .svg or .pdf.")
 @_files("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@reading_options
 @_files("--neighbors-key", help="Graph to use: a key of uns.  [default: that of `impute`, or one made as it does]")
 def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Say why one imputed value is what it is.
@@ -45,11 +46,10 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
         msg = f"{figure} exists. Name another file, or replace it with --overwrite."
         raise FileExistsError(msg)
     imputer = gi.GNNImputer.load(options["model"])
-    adata = gi.io.read(source)
+    adata = read(source, options)
     layer, key = options["layer"], options["neighbors_key"]
     if key is None and _keys.NEIGHBORS not in adata.uns:
         gi.pp.prepare(adata, layer=layer)
-        layer = None
     asked = {"imputer": imputer, "level": options["level"], "layer": layer, "neighbors_key": key}
     explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
     if figure is not None:

@@ -13,6 +13,7 @@ import click
 import gnnimpute as gi
 from gnnimpute import _keys, _processes
 from gnnimpute._cli_evaluate import evaluate_before, write_report
+from gnnimpute._cli_read import read, reading_options
 from gnnimpute._cli_store import impute_stores, store_options
 from gnnimpute._command import Command, Option
 from gnnimpute._config import Estimate, Output
@@ -83,8 +84,7 @@ Examples:
     "with the probability that another library would show the gene: of a zero, that it is a dropout.",
 )
 @_result("--key-added", default=_keys.ADDED, show_default=True, help="Name of what is added.")
-@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
-@_files("--orientation", type=click.Choice(["cells_by_genes", "genes_by_cells"]), help="What rows x columns of IN are.")
+@reading_options
 @_files("--overwrite", is_flag=True, help="Replace OUT (and the file of --save-model) if it exists.")
 @quality_options
 @_quality("--filter", is_flag=True, help="Drop what fails from OUT.")
@@ -120,7 +120,7 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     gi.io.check_writable(out, overwrite=overwrite)
     if options["interval"] is not None and out.suffix.lower() not in {".h5ad", ".zarr"}:
         misuse(f"{out} holds the imputed values alone: only .h5ad and .zarr hold the layers of --interval.")
-    adata = gi.io.read(source, orientation=options["orientation"])
+    adata = read(source, options)
     n_columns = adata.n_vars if genes is None else len(genes)
     gi.io.check_writable(out, overwrite=overwrite, n_bytes=4.0 * adata.n_obs * n_columns)
     if genes is not None:
@@ -162,8 +162,8 @@ def _checked(options: dict[str, Any], *, overwrite: bool) -> Config:
         misuse("--refuse-if-no-gain trains anew on its own graph: leave out --model and --neighbors-key.")
     if options["cluster_key"] is not None and options["report"] is None and not options["refuse_if_no_gain"]:
         misuse("--cluster-key is for --report and --refuse-if-no-gain: add one of them.")
-    if options["refuse_if_no_gain"] and options["estimate"] == "detected":
-        misuse("--refuse-if-no-gain judges --estimate mean and posterior only.")
+    if options["refuse_if_no_gain"] and (options["estimate"] == "detected" or options["allow_non_counts"]):
+        misuse("--refuse-if-no-gain judges --estimate mean and posterior, of counts, only.")
     if options["estimate"] == "posterior" and config.hide != "molecules" and options["model"] is None:
         misuse("--estimate posterior needs a model trained on hidden molecules: add --hide molecules.")
     if options["interval"] is not None:

@@ -23,7 +23,7 @@ LARGE, LARGE_LAYER = 200_000_000, 500_000_000
 """Stored values, and cells times genes, from which a store is read a few cells at a time: counts of 2 GB in memory, and
 an imputed layer of 2 GB, each thrice that with copies. Fixed, so that results do not depend on the machine."""
 
-_REFUSED = ("genes", "orientation", "interval", "refuse_if_no_gain", "report", "checkpoint")
+_REFUSED = ("genes", "orientation", "unique_names", "interval", "refuse_if_no_gain", "report", "checkpoint")
 _store = partial(click.option, cls=Option, section="Larger than memory (.zarr or .h5ad to .zarr)")
 
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 import gnnimpute as gi
 from gnnimpute._atomic import check_place, replacing
+from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import Command, Option
 from gnnimpute._options import config_of, settings
 
@@ -29,7 +30,7 @@ Examples:
 """,
 )
 @click.argument("source", metavar="IN", type=PATH)
-@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@reading_options
 @_files("--out", type=PATH, help="CSV to write the trials to; it must not exist.")
 @_run("--n-neighbors", type=int, default=5, show_default=True, help="Neighbors to begin with.")
 @_run("--batch-key", help="Column of obs: neighbors are sought within each batch.")
@@ -53,7 +54,7 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
             msg = f"{out} exists. Name another file with --out."
             raise FileExistsError(msg)
         check_place(out)
-    adata = gi.io.read(source)
+    adata = read(source, options)
     prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes")}
     gi.pp.prepare(adata, **prepared, rng=options["seed"])
     limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
@@ -71,9 +72,10 @@ _NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "n_neighbors
 
 def _others_given() -> list[str]:
     """Options of the command line under which was tried, as they were given."""
-    ctx = click.get_current_context()
-    return [
-        f"{param.opts[0]} {shlex.quote(str(ctx.params[str(param.name)]))}"
-        for param in ctx.command.params
-        if param.name not in _NOT_CHOSEN and ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
-    ]
+    ctx, given = click.get_current_context(), []
+    for param in ctx.command.params:
+        name = str(param.name)
+        if name not in _NOT_CHOSEN and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = ctx.params[name]
+            given.append(param.opts[0] if value is True else f"{param.opts[0]} {shlex.quote(str(value))}")
+    return given

@@ -44,8 +44,10 @@ def gene_names(genes: Sequence[str] | None, n_genes: int) -> NDArray[np.str_]:
     return names
 
 
-def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | NDArray[np.str_]) -> NDArray[np.int64]:
-    """Where each wanted name is among `names`.
+def positions(
+    names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | NDArray[np.str_], *, of_model: bool = False
+) -> NDArray[np.int64]:
+    """Where each wanted name is among `names`, those of a model if an error is to say so.
 
     Raises
     ------
@@ -61,7 +63,9 @@ def positions(names: Sequence[str] | NDArray[np.str_], wanted: Sequence[str] | N
         raise TypeError(msg)
     where = _where(names)
     if missing := [str(w) for w in wanted if str(w) not in where]:
-        msg = f"Gene {missing[0]!r} is not there ({len(missing)} of {len(wanted)} are not).{near(missing[0], names)}"
+        there = "among the genes of the model, which passed quality control" if of_model else "there"
+        near_it = near(missing[0], names)
+        msg = f"Gene {missing[0]!r} is not {there} ({len(missing)} of {len(wanted)} are not).{near_it}"
         raise KeyError(msg)
     return np.array([where[str(w)] for w in wanted], dtype=np.int64)
 
@@ -150,6 +154,7 @@ def _where(names: Sequence[str] | NDArray[np.str_]) -> dict[str, int]:
                 double = name
                 break
             seen.add(name)
-        msg = f"Gene name {double!r} stands more than once. Make the names unique: `adata.var_names_make_unique()`."
+        mend = "adata.var_names_make_unique() (--unique-names)"
+        msg = f"Gene name {double!r} stands more than once. Make the names unique: {mend}."
         raise ValueError(msg)
     return where

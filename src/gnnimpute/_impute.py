@@ -12,6 +12,7 @@ from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._fit import fitted
 from gnnimpute._genes import align, positions, shared
+from gnnimpute._inputs import require_anndata
 from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
@@ -113,6 +114,7 @@ def impute(
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``, and
         what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
     """
+    require_anndata(adata)
     check_key(adata, key_added)
     warn_if_useless(adata)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)

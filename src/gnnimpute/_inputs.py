@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def require_anndata(adata: Any) -> None:
+    """Raise TypeError for what is none, such as the path of one."""
+    if not hasattr(adata, "obsm"):
+        read = f"gi.io.read({str(adata)!r})" if isinstance(adata, str | PathLike) else "anndata.AnnData(...)"
+        msg = f"adata is a {type(adata).__name__}, not an AnnData: make one first, adata = {read}."
+        raise TypeError(msg)
+
+
 def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> Any:
     """Counts of the layer, or of X if it is so named; by default of ``layers["counts"]``, or else of X.
 
     A Dask array stays one.
     """
+    require_anndata(adata)
     key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer
     if key == "X" and "X" not in adata.layers:
         key = None

@@ -193,6 +193,5 @@ def values(
         msg = "estimate='posterior' needs the counts of the cells: use `transform(counts, graph)`."
         raise ValueError(msg)
     made = Values(self._decoder, np.arange(len(self.genes_)), estimate, output)
-    return made.of(
-        self.cells_.part(chosen_cells(cells)), None, _ALL if genes is None else positions(self.genes_, genes)
-    )
+    some = _ALL if genes is None else positions(self.genes_, genes, of_model=True)
+    return made.of(self.cells_.part(chosen_cells(cells)), None, some)

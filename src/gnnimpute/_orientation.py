@@ -69,7 +69,7 @@ def settle(
     else:
         source, level = "by default, because the names do not tell", logging.WARNING
     other = "genes_by_cells" if orientation == "cells_by_genes" else "cells_by_genes"
-    mend = f'orientation="{other}" (--orientation {other} of impute and evaluate)'
+    mend = f'orientation="{other}" (--orientation {other} of impute, evaluate, tune, explain)'
     logger.log(level, "%s is read as %s, %s: %s. If that is wrong: %s.", where, shown, source, evidence, mend)
     return orientation
 

@@ -128,7 +128,7 @@ def say_duplicates(adata: AnnData, path: Path) -> None:
         attribute = "obs" if axis == "cell" else "var"
         logger.warning(
             "%s: %d %s names occur more than once (%s: %d times). They are kept as they are; what looks a %s up "
-            "by such a name is an error. To number them: adata.%s_names_make_unique().",
+            "by such a name is an error. To number them: adata.%s_names_make_unique() (--unique-names).",
             *(path, 1 + len(others), axis, name, times, axis, attribute),
         )
 

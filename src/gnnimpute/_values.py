@@ -140,7 +140,7 @@ class Wanted(NamedTuple):
             rows = rows[np.asarray(cells) if np.size(cells) else []]
         if genes is None or np.array_equal(np.asarray(genes, dtype=str), names):
             return cls(rows, slice(0, len(names)))
-        return cls(rows, positions(names, genes))
+        return cls(rows, positions(names, genes, of_model=True))
 
     def place(self, out: Any) -> Any:
         """Where values go: `out`, which must have their shape, or a new array."""

@@ -13,7 +13,7 @@ from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._inputs import batches_of, counts_of, require_anndata
 from gnnimpute._lazy_components import lazy_principal_components
 from gnnimpute._names import looks_transposed, mitochondrial
 from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
@@ -124,6 +124,7 @@ def prepare(
     limits = Limits(
         min_genes=min_genes, min_cells=min_cells, max_genes=max_genes, max_mito_pct=max_mito_pct, max_total=max_total
     )
+    require_anndata(adata)
     if filter and adata.isbacked:
         msg = "Cells and genes cannot be dropped from a file: adata = adata.to_memory() first, or leave `filter` out."
         raise ValueError(msg)

@@ -1,0 +1,50 @@
+"""Options that say how counts are read, and the reading."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import gnnimpute as gi
+from gnnimpute._command import Option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    from gnnimpute._options import Decorated
+
+_files = partial(click.option, cls=Option, section="Files")
+
+
+def reading_options(command: Decorated) -> Decorated:
+    """Add how the counts are read: what :func:`read` takes."""
+    for option in reversed(
+        [
+            _files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]"),
+            _files(
+                "--orientation",
+                type=click.Choice(["cells_by_genes", "genes_by_cells"]),
+                help="What rows x columns of IN are.",
+            ),
+            _files(
+                "--unique-names",
+                is_flag=True,
+                help="Number the names that genes or cells have in common: ACTB, ACTB-1.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def read(source: Path, options: dict[str, Any]) -> AnnData:
+    """Read the counts as the options say, which are taken out but for the layer."""
+    adata = gi.io.read(source, orientation=options.pop("orientation"))
+    if options.pop("unique_names"):
+        adata.obs_names_make_unique()
+        adata.var_names_make_unique()
+    return adata
