@@ -143,7 +143,7 @@ def model(path: Path) -> str:
             f"  genes     {len(genes):,}: {', '.join(genes[:5])}{', ...' if len(genes) > 5 else ''}",
             f"  training  {len(losses)} epochs, the best is number {imputer.best_epoch_ + 1} with validation loss "
             f"{losses[imputer.best_epoch_]:.4f}",
-            f"  scale     normalised to a total of {imputer.target_total_:g}",
+            f"  scale     normalised to a total of {imputer.target_total_:.4g}",
             f"  settings  {_settings(settings['params'])}",
         ]
     )

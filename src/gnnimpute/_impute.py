@@ -16,7 +16,7 @@ from gnnimpute._inputs import require_anndata
 from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
-from gnnimpute._result import UNITS, Surrounded, check_key, spread, spread_graph, warn_if_useless
+from gnnimpute._result import Surrounded, check_key, spread, spread_graph, unit_of, warn_if_useless
 from gnnimpute._values import check_choices, place
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def impute(
         **imputer.summary(),
         "estimate": estimate,
         "output": output,
-        "unit": UNITS[output].format(imputer.target_total_),
+        "unit": unit_of(output, imputer.target_total_),
         **chosen.source,
         "interval": interval or 0.0,
         "n_cells": len(chosen.cells),

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 UNITS: dict[Output, str] = {
-    "normalized": "counts scaled to the median total of the modelled cells, {:g}",
+    "normalized": "counts scaled to the median total of the modelled cells, {}",
     "counts": "counts at the depth of each cell",
-    "log1p": "log(1 + counts scaled to the median total of the modelled cells, {:g})",
+    "log1p": "log(1 + counts scaled to the median total of the modelled cells, {})",
 }
+
+
+def unit_of(output: Output, target_total: float) -> str:
+    """What the values of a layer are, in words."""
+    return UNITS[output].format(f"{target_total:.0f}" if target_total >= 100 else f"{target_total:.3g}")
 
 
 def check_key(adata: AnnData, key: str) -> None:
