@@ -1,4 +1,4 @@
-"""What stands for the values of cells: some forty numbers each, instead of one for each gene."""
+"""What stands for the values of cells: some ninety numbers each, instead of one for each gene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that are decoded where they are asked for: some forty numbers of a cell stand for all its genes."""
+"""Values that are decoded where they are asked for: some ninety numbers of a cell stand for all its genes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class OnDemand:
 def keep(
     self: GNNImputer, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
 ) -> GNNImputer:
-    """Keep what stands for the values of cells, some forty numbers each, so that :meth:`values` can decode them.
+    """Keep what stands for the values of cells, some ninety numbers each, so that :meth:`values` can decode them.
 
     It is saved with the model, in place of what was kept before.
 
