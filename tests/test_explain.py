@@ -133,8 +133,8 @@ def test_long_names_of_cells_show_their_end(adata: AnnData, imputer: GNNImputer)
     [
         ("cell999", "gene1", "no cell 'cell999'"),
         ("cell7", "gene1", "did not pass quality control"),
-        ("cell9", "geneX", "'geneX' is not there"),
-        ("cell9", "gene79", "'gene79' is not there"),
+        ("cell9", "geneX", "'geneX' is not among the genes of the model, which passed"),
+        ("cell9", "gene79", "'gene79' is not among the genes of the model, which passed"),
     ],
 )
 def test_what_is_not_there_is_named(adata: AnnData, imputer: GNNImputer, cell: str, gene: str, message: str) -> None:
@@ -210,3 +210,20 @@ def test_drivers_are_in_the_order_of_the_groups(adata: AnnData, imputer: GNNImpu
     ordered = adata.copy()
     ordered.obs["type"] = ordered.obs["type"].astype("category").cat.rename_categories({"a": "10", "b": "9", "c": "2"})
     assert tl.drivers(ordered, "type", imputer=imputer).columns.tolist() == ["10", "9", "2"]
+
+
+def test_the_command_explains_the_layer_that_is_named(
+    adata: AnnData, imputer: GNNImputer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = adata.layers["counts"]
+    plain = AnnData(counts, adata.obs[[]], adata.var[[]], layers={"counts": counts, "other": counts})
+    io.write(plain, tmp_path / "in.h5ad", key=None)
+    imputer.save(tmp_path / "model.safetensors")
+    asked: list[str] = []
+    monkeypatch.setattr(pp, "prepare", lambda _, layer: asked.append(layer))
+    monkeypatch.setattr(tl, "explain", lambda *_, **options: asked.append(options["layer"]))
+    arguments = ["explain", str(tmp_path / "in.h5ad"), "--model", str(tmp_path / "model.safetensors")]
+    arguments += ["--cell", adata.obs_names[0], "--gene", adata.var_names[0], "--layer", "other"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert asked == ["other", "other"]

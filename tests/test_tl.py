@@ -323,3 +323,11 @@ def test_fractions_keep_their_totals(adata):
     graph = NeighborGraph.from_embedding(adata.obsm["X_rep"], n_neighbors=4)
     fitted = GNNImputer(TINY).fit(small, graph, progress=False)
     np.testing.assert_allclose(fitted.transform(small, graph, output="counts").sum(1), 0.5, rtol=1e-3)
+
+
+def test_intervals_of_a_model_of_nonzeros_are_refused_in_words_of_theirs(adata):
+    with pytest.raises(ValueError, match=r"Intervals, .* not: gi\.Config\(hide='molecules'\) \(--hide molecules\)"):
+        tl.impute(adata, estimate="detected", interval=0.9)
+    detected = tl.fit(adata, config=Config.detected(n_hidden=8, n_latent=4, n_epochs=1))
+    with pytest.raises(ValueError, match=r"Intervals, .* \(--hide molecules\)"):
+        tl.explain(adata, "cell1", "gene1", imputer=detected)

@@ -86,14 +86,14 @@ def explain(
     )
     counts, graph = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
-    column = positions(imputer.genes_, [gene])[0]
+    column = positions(imputer.genes_, [gene], of_model=True)[0]
     here = _row(adata, names, cell)
     source: dict[str, Any] = {"genes": [gene], "cells": [here]}
+    ends = imputer.interval(counts, graph, level=level, output="counts", **source)  # says what such a model lacks
     mean, posterior = (
         float(imputer.transform(counts, graph, estimate=e, output="counts", **source)[0, 0])
         for e in ("mean", "posterior")
     )
-    ends = imputer.interval(counts, graph, level=level, output="counts", **source)
     weights = imputer.attention(counts, graph)[here].tocoo()
     others = weights.col != here
     order = np.argsort(-weights.data[others], kind="stable")

@@ -202,6 +202,16 @@ def check_level(level: float) -> None:
         raise ValueError(msg)
 
 
+def check_trained_on_molecules(*, can_be_posterior: bool) -> None:
+    """Raise ValueError for a model that knows no dispersions."""
+    if not can_be_posterior:
+        msg = (
+            "Intervals, and what another library would show, need a model that was trained on hidden molecules, which "
+            "that of estimate='detected' is not: gi.Config(hide='molecules') (--hide molecules)."
+        )
+        raise ValueError(msg)
+
+
 def _check_exposure(exposure: float) -> None:
     if not exposure > 0:
         msg = f"exposure={exposure}: give the depth of another library in depths of the cell, above 0."
@@ -212,7 +222,8 @@ def _wanted(
     imputer: GNNImputer, graph: NeighborGraph, genes: Sequence[str] | None, cells: ArrayLike | None, output: Output
 ) -> Wanted:
     imputer._check_fitted()
-    check_choices("posterior", output, can_be_posterior=imputer.dispersion_ is not None)
+    check_choices("mean", output, can_be_posterior=True)
+    check_trained_on_molecules(can_be_posterior=imputer.dispersion_ is not None)
     return Wanted.of(graph.n_cells, imputer.genes_, genes=genes, cells=cells)
 
 

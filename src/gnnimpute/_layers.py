@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._interval import check_level
+from gnnimpute._interval import check_level, check_trained_on_molecules
 from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
@@ -26,12 +26,7 @@ def check_interval(level: float | None, *, is_layer: bool, can_be_posterior: boo
     if level is None:
         return
     check_level(level)
-    if not can_be_posterior:
-        msg = (
-            "interval= needs a model that was trained on hidden molecules, which that of estimate='detected' is not: "
-            "add config=gi.Config(hide='molecules') (--hide molecules)."
-        )
-        raise ValueError(msg)
+    check_trained_on_molecules(can_be_posterior=can_be_posterior)
     if not is_layer:
         msg = "interval= adds layers: leave out genes= and out=, or call `interval` of the imputer of gi.tl.fit."
         raise ValueError(msg)
