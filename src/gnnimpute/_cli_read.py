@@ -42,9 +42,9 @@ def reading_options(command: Decorated) -> Decorated:
 
 
 def read(source: Path, options: dict[str, Any]) -> AnnData:
-    """Read the counts as the options say, which are taken out but for the layer."""
-    adata = gi.io.read(source, orientation=options.pop("orientation"))
-    if options.pop("unique_names"):
+    """Read the counts as the options say."""
+    adata = gi.io.read(source, orientation=options["orientation"])
+    if options["unique_names"]:
         adata.obs_names_make_unique()
         adata.var_names_make_unique()
     return adata

@@ -12,7 +12,7 @@ from gnnimpute._genes import align, shared
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._modelled import modelled
 from gnnimpute._sample import training_part
-from gnnimpute._training import seed_of
+from gnnimpute._training import given_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def fitted(
     chosen: Modelled, names: Sequence[str], config: Config, *, device: str | None, rng: Any, **options: Any
 ) -> GNNImputer:
     """An imputer of the modelled cells and genes."""
-    seed, rng = seed_of(rng), np.random.default_rng(rng)
+    seed, rng = given_seed(rng), np.random.default_rng(rng)
     counts, graph = training_part(chosen, config.most_cells, rng)
     imputer = GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
     imputer.origin_["seed"] = seed

@@ -75,7 +75,7 @@ def impute(
         Add the interval that the expression lies in with this probability, such as 0.9, given the cell's own count too,
         and the probability that another library shows the gene: of a zero, that it is a dropout.
     key_added
-        Key of what is added.
+        Key of what is added; all that an earlier call has put under it goes.
     genes
         Impute only these genes, into ``obsm[f"{key_added}_genes"]``.
     out

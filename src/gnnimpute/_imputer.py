@@ -17,7 +17,7 @@ from gnnimpute._infer import check_cells
 from gnnimpute._masking import hide
 from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import train
-from gnnimpute._training import seed_of
+from gnnimpute._training import given_seed
 from gnnimpute._values import Decoder, Wanted, check_choices
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class GNNImputer:
         """
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
         names = gene_names(genes, matrix.shape[1])
-        seed, rng = seed_of(rng), _distributed.join().same_random(np.random.default_rng(rng))
+        seed, rng = given_seed(rng), _distributed.join().same_random(np.random.default_rng(rng))
         split = hide(matrix, self.config.validation_rate, self.config, rng=rng)
         check_learnable(split)
         made = graph(split.kept) if callable(graph) else graph

@@ -134,7 +134,7 @@ def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Conf
     network.out.bias.copy_(torch.from_numpy(mean / spread))
 
 
-def seed_of(rng: Any) -> int | str:
+def given_seed(rng: Any) -> int | str:
     """The seed, to be written down, if it was given as one."""
     return int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
 
