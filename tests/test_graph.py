@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
+from sklearn.neighbors import NearestNeighbors
 
 from gnnimpute import NeighborGraph, _nearest
 
@@ -104,16 +105,16 @@ def test_as_many_batches_as_cells(points: np.ndarray) -> None:
     np.testing.assert_array_equal(graph.indices, np.arange(80)[:, None])
 
 
-@pytest.mark.parametrize("at_once", [1, 80 * 7, 2**28])
-def test_products_find_the_nearest_cells_too(points: np.ndarray, at_once: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 80 * 7, None])
+def test_exact_neighbors_are_those_of_scikit_learn(points: np.ndarray, at_once: int | None) -> None:
     far_away = (points + 100).astype(np.float32)
-    found = _nearest.by_products(far_away, 5, torch.device("cpu"), at_once=at_once)
-    np.testing.assert_array_equal(found, _nearest.exact(far_away, 5))
+    oracle = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(far_away).kneighbors(return_distance=False)
+    np.testing.assert_array_equal(_nearest.exact(far_away, 6, at_once=at_once), oracle)
 
 
 def test_products_among_identical_cells(rng: np.random.Generator) -> None:
     points = np.repeat(rng.normal(size=(10, 4)), 30, axis=0).astype(np.float32)
-    found = _nearest.by_products(points, 5, torch.device("cpu"))
+    found = _nearest.exact(points, 5)
     assert (found != np.arange(300)[:, None]).all()
     np.testing.assert_array_equal(found // 30, np.repeat(np.arange(10), 30)[:, None].repeat(5, 1))
 
@@ -126,12 +127,12 @@ def test_a_device_that_is_quick_at_products_searches_many_cells(
     class Quick(NamedTuple):
         type: str = "cuda"
 
-    def by_products(points: np.ndarray, k: int, device: Quick) -> np.ndarray:
-        asked.append((len(points), device))
-        return _nearest.by_products(points, k, torch.device("cpu"))
+    def exact(points: np.ndarray, k: int, *device: Quick) -> np.ndarray:
+        asked.extend((len(points), place) for place in device)
+        return _nearest.exact(points, k)
 
     monkeypatch.setattr("gnnimpute._graph.device_named", lambda name: Quick() if name is None else torch.device(name))
-    monkeypatch.setattr("gnnimpute._graph.by_products", by_products)
+    monkeypatch.setattr("gnnimpute._graph.exact", exact)
     graph = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30, exact_below=50)
     assert asked == [(50, Quick())]
     few = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30)

@@ -41,6 +41,7 @@ LAYERS = (
         "_false_signal",
         "_connectivities",
         "_counts",
+        "_directions",
         "_entries",
         "_genes",
         "_holdout",

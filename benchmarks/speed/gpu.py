@@ -34,7 +34,7 @@ import torch
 import gnnimpute as gi
 from gnnimpute._atomic import replacing
 from gnnimpute._device import device_named
-from gnnimpute._nearest import by_products
+from gnnimpute._nearest import exact
 
 N_GROUPS = 20
 N_DIMENSIONS = 50
@@ -128,7 +128,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     kept = synchronized(device) - started
     points = np.random.default_rng(2).standard_normal((given.cells, N_DIMENSIONS), dtype=np.float32)
     started = synchronized(device)
-    by_products(points, given.neighbors, device)
+    exact(points, given.neighbors, device)
     searched = synchronized(device) - started
     pairs = float(given.cells) ** 2
     cells = np.arange(min(N_DECODED, given.cells))

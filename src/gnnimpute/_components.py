@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._directions import directions, moments
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def principal_components(
     n_pcs
         Components to compute; cut to the number of genes and of passing cells less one, which the log says.
     rng
-        Seed or generator: the solver starts from a random vector.
+        Seed or generator: the solver starts from random vectors.
     passing
         Array of shape (n_cells,): cells that set the median total and the components. Other cells are projected
         on these. By default all cells.
@@ -52,9 +54,6 @@ def principal_components(
     ValueError
         If fewer than two cells pass, or `n_pcs` is below 1.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.utils.sparsefuncs import mean_variance_axis
-
     if n_pcs < 1:
         msg = f"n_pcs={n_pcs}: give at least 1, or None to leave the graph out."
         raise ValueError(msg)
@@ -72,16 +71,12 @@ def principal_components(
     if n_used < n_pcs:
         _log.info("%d principal components instead of %d, for %d cells x %d genes", n_used, n_pcs, *modelled.shape)
     embedding = np.zeros((counts.shape[0], n_used), dtype=np.float32)
-    mean, variance = mean_variance_axis(modelled, axis=0)
+    mean, variance = moments(modelled)
     if variance.max() < _NO_VARIANCE:
         _log.warning("All cells are equal once they are normalised: which are neighbours is arbitrary")
         return embedding
-    # The iterative solver needs many more cells and genes than components; a matrix without them is small.
-    small = min(modelled.shape) <= 2 * n_used
-    solver = PCA(n_used, svd_solver="full" if small else "arpack", random_state=seed_of(rng))
-    embedding[passing] = solver.fit_transform(modelled.toarray() if small else modelled)
-    loadings = solver.components_
-    embedding[~passing] = logged[~passing] @ loadings.T - mean @ loadings.T
+    loadings = directions(modelled, n_used, rng=np.random.default_rng(seed_of(rng)), center=mean)
+    embedding[:] = logged @ loadings - mean.astype(np.float32) @ loadings
     return embedding
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute._device import device_named
-from gnnimpute._nearest import approximate, by_products, exact
+from gnnimpute._nearest import approximate, exact
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -192,4 +192,4 @@ def _nearest_of_many(
     points: NDArray[np.float32], k: int, rng: np.random.Generator, device: str | None
 ) -> NDArray[np.int64]:
     place = device_named(device)
-    return approximate(points, k, rng) if place.type == "cpu" else by_products(points, k, place)
+    return approximate(points, k, rng) if place.type == "cpu" else exact(points, k, place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._directions import directions, moments
 from gnnimpute._rows import Rows, log_depth
 
 if TYPE_CHECKING:
@@ -77,14 +78,10 @@ def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator
     One more than `n_components`: nothing is centred, so that the first is close to the mean. Fewer, where cells or
     genes are few: a gene that is nearly a component of its own would be predicted from the cell's own count.
     """
-    from sklearn.utils.extmath import randomized_svd
-    from sklearn.utils.sparsefuncs import mean_variance_axis
-
     n_used = max(min(n_components + 1, min(rows.shape) // _PER_COMPONENT), 1)
-    scale = np.maximum(np.sqrt(mean_variance_axis(rows, axis=0)[1]), 0.1) ** -0.5
-    right = randomized_svd((rows @ sp.diags(scale)).tocsr(), n_used, n_iter=4, random_state=int(rng.integers(2**31)))[2]
-    loadings: Floats = scale[:, None] * right.T
-    return loadings
+    scale = (np.maximum(np.sqrt(moments(rows)[1]), 0.1) ** -0.5).astype(np.float32)
+    scaled = sp.csr_matrix((rows.data * scale[rows.indices], rows.indices, rows.indptr), rows.shape)
+    return scale[:, None] * directions(scaled, n_used, rng=rng)
 
 
 def combined(cells: Cells, lines: list[Line], intercept: Floats, *, n_components: int) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ LEAST_CELLS = 60
 """Cells to a group, on average, at least: with fewer, a cell's own counts would count twice in its posterior."""
 FIT_ON = 8192
 """Most cells that groups are made of."""
+N_ROUNDS = 20
+"""Rounds of k-means."""
 
 
 @torch.no_grad()
@@ -43,8 +46,6 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
     ratio
         Held-out molecules for each molecule read.
     """
-    from sklearn.cluster import KMeans
-
     assert network.linear is not None
     cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
     components = latent[torch.from_numpy(cells).to(latent.device), network.n_latent :]
@@ -58,9 +59,7 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         if n_groups < 2 * before:
             return
         before = n_groups
-        label = KMeans(n_groups, n_init=1, random_state=0).fit_predict(points)
-        # Threads have summed the centres of k-means in any order: these are the same to the bit.
-        centers = np.stack([points[label == g].mean(0) for g in range(n_groups)])
+        centers = _centers(points, n_groups)
         level.unit.copy_(unit)
         # Of few cells there are fewer groups than there is room for: the rest repeats the first.
         group_of = np.where(np.arange(len(level.centers)) < n_groups, np.arange(len(level.centers)), 0)
@@ -70,6 +69,17 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         weights = dispersion_weights([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
         change = np.log(np.maximum(group_ratio(expected, seen, weights), 1e-6))
         level.log_ratio.copy_(torch.from_numpy(change[group_of]))
+
+
+def _centers(points: Floats, n_groups: int) -> Floats:
+    """Centres of groups of like points, of shape (n_groups, n_dimensions), by k-means."""
+    from scipy.cluster.vq import kmeans2
+
+    with warnings.catch_warnings():
+        # A group that has lost its points keeps its centre, and is one that no cell is in.
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        centers: Floats = kmeans2(points, n_groups, iter=N_ROUNDS, minit="++", rng=np.random.default_rng(0))[0]
+    return centers
 
 
 def _sums(

@@ -10,16 +10,38 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-AT_ONCE = 2**28
-"""Distances held at once on a GPU, 1 GiB."""
+_AT_ONCE, _AT_ONCE_ON_GPU = 2**22, 2**28
+"""Distances held at once: 32 MiB, or a gibibyte of a GPU."""
 
 
-def exact(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The k nearest others of each point, nearest first, of shape (n_points, k)."""
-    from sklearn.neighbors import NearestNeighbors
+def exact(
+    points: NDArray[np.float32], k: int, device: torch.device | str = "cpu", *, at_once: int | None = None
+) -> NDArray[np.int64]:
+    """The k nearest others of each point, nearest first, of shape (n_points, k): by blocks of products of all points.
 
-    found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points).kneighbors(points, return_distance=False)
-    return _without_self(found)
+    Parameters
+    ----------
+    points
+        Array of shape (n_points, n_dimensions).
+    k
+        Number of others.
+    device
+        Where to compute: in double precision on a CPU, in single precision elsewhere.
+    at_once
+        Distances to hold at once.
+    """
+    import torch
+
+    place = torch.device(device)
+    default, precision = (_AT_ONCE, torch.float64) if place.type == "cpu" else (_AT_ONCE_ON_GPU, torch.float32)
+    # Around their centre points are short, and little is lost where squares of lengths cancel.
+    here = torch.from_numpy(points - points.mean(0)).to(place, precision)
+    half = here.square().sum(1) / 2
+    n_rows = max((at_once or default) // len(here), 1)
+    # Of a pair |x - y|² / 2 = |x|² / 2 - x.y + |y|² / 2, whose first part is the same for all neighbours of x.
+    found = [torch.addmm(half, rows, here.T, alpha=-1).topk(k + 1, largest=False).indices.cpu()
+             for rows in torch.split(here, n_rows)]  # fmt: skip
+    return _without_self(torch.cat(found).numpy())
 
 
 def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -33,22 +55,6 @@ def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -
         msg = "The approximate neighbour search left cells without neighbours: raise `exact_below` for an exact one."
         raise ValueError(msg)
     return _without_self(found[:, : k + 1])
-
-
-def by_products(
-    points: NDArray[np.float32], k: int, device: torch.device, *, at_once: int = AT_ONCE
-) -> NDArray[np.int64]:
-    """The same as `exact`, from blocks of products of all points, on a device that is quick at them."""
-    import torch
-
-    # Around their centre points are short, and little is lost where squares of lengths cancel.
-    here = torch.from_numpy(points - points.mean(0)).to(device)
-    half = here.square().sum(1) / 2
-    n_rows = max(at_once // len(here), 1)
-    # Of a pair |x - y|² / 2 = |x|² / 2 - x.y + |y|² / 2, whose first part is the same for all neighbours of x.
-    found = [torch.addmm(half, rows, here.T, alpha=-1).topk(k + 1, largest=False).indices.cpu()
-             for rows in torch.split(here, n_rows)]  # fmt: skip
-    return _without_self(torch.cat(found).numpy())
 
 
 def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
