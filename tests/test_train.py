@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from gnnimpute import _train
 from gnnimpute._config import Config
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._loss import Hidden, hidden_loss
@@ -91,6 +92,13 @@ def test_gpus_that_are_not_used_are_not_seeded(split, graph, monkeypatch):
     run(split, graph)
 
 
+@pytest.fixture
+def epochs_alone(monkeypatch):
+    """Patience counts epochs, however few steps they have."""
+    monkeypatch.setattr(_train, "LEAST_PATIENCE", 0)
+
+
+@pytest.mark.usefixtures("epochs_alone")
 def test_training_ends_when_the_loss_hardly_falls(split, graph):
     config = settings(n_epochs=40, patience=2, tolerance=0.01, learning_rate=0.01)
     losses = run(split, graph, config).history["validation"]
@@ -101,6 +109,14 @@ def test_training_ends_when_the_loss_hardly_falls(split, graph):
     assert all(min(losses[:n]) - min(losses[: n + 2]) > 0.01 * min(losses[:n]) for n in range(1, len(losses) - 2))
 
 
+def test_patience_lasts_for_some_steps(split, graph, monkeypatch):
+    config = settings(n_epochs=40, patience=1, tolerance=0.1, learning_rate=1e-6, batch_size=30)  # three steps
+    monkeypatch.setattr(_train, "LEAST_PATIENCE", 10)
+    assert len(run(split, graph, config).history["validation"]) == 4 + 1
+    assert len(run(split, graph, settings(**config.to_dict() | {"patience": 6})).history["validation"]) == 6 + 1
+
+
+@pytest.mark.usefixtures("epochs_alone")
 @pytest.mark.parametrize("rate", [0.01, 0.3], ids=["slow", "too fast"])
 def test_the_weights_are_those_of_the_best_epoch(split, graph, rate):
     trained = run(split, graph, settings(n_epochs=40, patience=3, tolerance=0, learning_rate=rate, averaging=0))
@@ -130,7 +146,7 @@ def test_what_is_held_out_reaches_no_weight(split, graph, rng):
 
 @pytest.mark.parametrize(
     ("batch_size", "expected"),
-    [(0, [45, 45]), (1, [2] * 45), (40, [30, 30, 30]), (89, [45, 45]), (90, [90]), (10_000, [90])],
+    [(0, [30, 30, 30]), (1, [2] * 45), (40, [30, 30, 30]), (89, [45, 45]), (90, [90]), (10_000, [90])],
 )
 def test_batches_cover_the_cells_and_none_is_a_single_one(split, graph, steps, batch_size, expected):
     trained = run(split, graph, settings(batch_size=batch_size, n_epochs=1))

@@ -14,10 +14,16 @@ SMALL = Config(n_hidden=8, n_latent=4)
 
 
 @pytest.mark.parametrize(
-    ("n_cells", "batch_size", "expected"), [(90, 0, 2), (8000, 0, 16), (90, 28, 4), (90, 1, 45), (3, 2, 1)]
+    ("n_cells", "batch_size", "expected"),
+    [(90, 0, 3), (8000, 0, 32), (40_000, 0, 79), (90, 28, 4), (90, 1, 45), (3, 2, 1)],
 )
 def test_steps_of_an_epoch(n_cells, batch_size, expected):
     assert n_batches((n_cells, 40), Config(batch_size=batch_size)) == expected
+
+
+@pytest.mark.parametrize(("n_cells", "expected"), [(90, 2), (800, 8), (8000, 16)])
+def test_steps_of_an_epoch_that_hides_non_zeros(n_cells, expected):
+    assert n_batches((n_cells, 40), Config.detected()) == expected
 
 
 def test_a_batch_is_cut_to_the_memory_of_its_activations(monkeypatch):

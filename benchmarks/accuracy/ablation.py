@@ -54,7 +54,8 @@ CHANGES = {
     "temperature 1, three heads (the paper's scores)": Change({"temperature": 1.0, "n_heads": 3}),
     "a tenth of the molecules hidden in training": Change({"hide_rate": 0.1}),
     "no running average of the weights": Change({"averaging": 0.0}),
-    "no dropout of hidden units": Change({"dropout_rate": 0.0}),
+    "a fifth of the hidden units dropped": Change({"dropout_rate": 0.2}),
+    "steps of 64 cells": Change({"batch_size": 64}),
     "negative binomial": Change({"loss": "negative_binomial"}),
 } | halved_and_doubled()
 

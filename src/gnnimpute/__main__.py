@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gnnimpute.cli import main
+from gnnimpute.cli import run
 
-main(prog_name="gnnimpute")
+run()

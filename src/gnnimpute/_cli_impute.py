@@ -15,7 +15,7 @@ from gnnimpute import _keys, _processes
 from gnnimpute._cli_evaluate import evaluate_before, write_report
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._cli_store import impute_stores, store_options
-from gnnimpute._command import Command, Option
+from gnnimpute._command import Command, Option, importing
 from gnnimpute._config import Estimate, Output
 from gnnimpute._options import (
     GRAPH,
@@ -110,10 +110,10 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     with the imputed values alone. Cells and genes stay the same and in the same order. Ctrl-C ends the training after
     the epoch; the best weights so far are then used.
     """
-    from gnnimpute import _describe
-
     started = time.monotonic()
     config = _checked(options, overwrite=overwrite)
+    with importing():
+        from gnnimpute import _describe, io, pp, tl  # noqa: F401 -- all that is needed below
     if impute_stores(source, out, options, config=config, overwrite=overwrite, quiet=quiet):
         return
     genes, key = options["genes"], options["key_added"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import shlex
 import sys
@@ -83,6 +84,18 @@ class Command(click.Command):
             message, code = explain(error)
             click.echo(f"Error: {message}", err=True)
             ctx.exit(code)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import large libraries without looking for garbage, a thousand times, where there is none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def spelled() -> str:

@@ -47,7 +47,7 @@ class Config:
         "Attention scores are divided by this: higher is closer to the mean of the neighbours; 1: paper.",
         low=1e-6,
     )
-    dropout_rate: float = _setting(0.2, "Share of hidden units dropped in training.", low=0, high=0.95)
+    dropout_rate: float = _setting(0.0, "Share of hidden units dropped in training.", low=0, high=0.95)
     attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
     hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
     hide_rate: float = _setting(0.5, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
@@ -55,7 +55,9 @@ class Config:
     learning_rate: float = _setting(1e-2, "Peak learning rate of Adam.", low=0)
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
     n_epochs: int = _setting(50, "Most epochs: passes over all cells.", low=1)
-    patience: int = _setting(4, "Epochs without a better validation loss after which training stops.", low=1)
+    patience: int = _setting(
+        2, "Epochs without a better validation loss, and at least 64 steps, after which training stops.", low=1
+    )
     tolerance: float = _setting(
         5e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=0.1
     )
@@ -64,7 +66,8 @@ class Config:
     )
     batch_size: int = _setting(
         0,
-        "Cells in a step; 0: an eighth of the cells, 64 to 512. At least as many as there are cells: full batch.",
+        "Cells in a step; 0: a 32nd of the cells, 32 to 512; of hidden non-zeros an eighth, 64 to 512. At "
+        "least as many as there are cells: full batch.",
         low=0,
     )
     most_cells: int = _setting(

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-N_ROUNDS = 15
-"""Products of the rows with each block of vectors."""
+N_ROUNDS = 12
 _SHARE = 0.4
 """Vectors of a block for each direction: narrow blocks and many rounds converge faster than the other way round."""
 _LEAST_WIDTH = 10
 
 
 def directions(
-    rows: sp.csr_matrix, n: int, *, rng: np.random.Generator, center: NDArray[np.floating] | None = None
+    rows: sp.csr_matrix,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    center: NDArray[np.floating] | None = None,
+    n_rounds: int = N_ROUNDS,
 ) -> NDArray[np.float32]:
     """The leading right singular vectors of rows, of shape (n_columns, n); those of centred rows with a `center`.
 
@@ -37,6 +41,9 @@ def directions(
         Source of the first block.
     center
         Mean of each column, of shape (n_columns,), that is taken off each row without making it dense.
+    n_rounds
+        Products of the rows with each block of vectors. The default leaves .9995 of what can be explained, and more;
+        half as many find directions that are as good to predict from.
 
     Returns
     -------
@@ -53,7 +60,7 @@ def directions(
 
     is_wide, size = rows.shape[0] < rows.shape[1], min(rows.shape)
     width = min(max(round(_SHARE * n), _LEAST_WIDTH), size)
-    most = min(N_ROUNDS * width, size)
+    most = min(n_rounds * width, size)
     basis, images = np.empty((2, size, most), dtype=np.float32)
     block = rng.standard_normal((rows.shape[1], width), dtype=np.float32)
     block = scores(block) if is_wide else block  # the order of the rows changes nothing

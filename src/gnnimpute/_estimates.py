@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy.special import gammaln, lambertw
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-DISPERSIONS = np.append(2.0 ** np.arange(-8, 9), np.inf)
+DISPERSIONS = np.append(2.0 ** np.arange(-7.5, 8, 1.5), np.inf)
 """Dispersions that are tried for each gene: from counts that the mean says next to nothing about, to pure Poisson."""
 _CACHED = 2**21
 """Bytes of a block of cells that fits into the cache of a core."""
@@ -120,15 +121,19 @@ def dispersion_weights(
     """
     evidence = np.zeros((len(DISPERSIONS), n_genes))
     for mean, seen, held_out in _slices(blocks):
-        # The posterior is u (1 + y / theta) with u = 1 / (1 / lambda + 1 / theta): little memory to go through.
-        inverse, u = 1 / np.maximum(mean, np.float32(1e-30)), np.empty_like(mean)
-        cell, gene = np.nonzero(held_out)
-        molecules, before = held_out[cell, gene], seen[cell, gene]
+        # The posterior is u (1 + y / theta) with u = 1 / (1 / lambda + 1 / theta), and y mostly 0.
+        inverse = torch.from_numpy(mean).clamp(min=1e-30).reciprocal_()
+        u = torch.empty_like(inverse)
+        hidden, there = np.flatnonzero(held_out), np.flatnonzero(seen)
+        molecules, before, counts = held_out.ravel()[hidden], seen.ravel()[hidden], seen.ravel()[there]
         for d, dispersion in enumerate(DISPERSIONS.astype(np.float32)):
-            np.reciprocal(np.add(inverse, 1 / dispersion, out=u), out=u)
-            expected = ratio * u[cell, gene] * (1 + before / dispersion)
-            evidence[d] += np.bincount(gene, molecules * np.log(np.maximum(expected, 1e-9)), minlength=n_genes)
-            evidence[d] -= ratio * (u.sum(0) + np.einsum("cg,cg->g", u, seen) / dispersion)
+            torch.add(inverse, float(1 / dispersion), out=u).reciprocal_()
+            flat = u.numpy().ravel()
+            expected = ratio * flat[hidden] * (1 + before / dispersion)
+            gain = molecules * np.log(np.maximum(expected, 1e-9))
+            evidence[d] += np.bincount(hidden % n_genes, gain, minlength=n_genes)
+            of_counts = np.bincount(there % n_genes, flat[there] * counts, minlength=n_genes)
+            evidence[d] -= ratio * (u.sum(0).numpy() + of_counts / dispersion)
     likelihood = np.exp(evidence - evidence.max(0))
     common = np.full(len(DISPERSIONS), 1 / len(DISPERSIONS))
     for _ in range(n_rounds):

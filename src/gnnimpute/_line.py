@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 
+_N_ROUNDS = 8
+"""Products with the log counts by which components are found."""
 _PER_COMPONENT = 4
 """Least number of cells, and of genes, for each component."""
 
@@ -81,7 +83,7 @@ def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator
     n_used = max(min(n_components + 1, min(rows.shape) // _PER_COMPONENT), 1)
     scale = (np.maximum(np.sqrt(moments(rows)[1]), 0.1) ** -0.5).astype(np.float32)
     scaled = sp.csr_matrix((rows.data * scale[rows.indices], rows.indices, rows.indptr), rows.shape)
-    return scale[:, None] * directions(scaled, n_used, rng=rng)
+    return scale[:, None] * directions(scaled, n_used, rng=rng, n_rounds=_N_ROUNDS)
 
 
 def combined(cells: Cells, lines: list[Line], intercept: Floats, *, n_components: int) -> Weights:

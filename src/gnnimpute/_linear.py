@@ -55,6 +55,10 @@ class Linear(nn.Module):
         """Both projections side by side, (n_genes, 2 r)."""
         return torch.cat([self.own, self.neighbors], 1)
 
+    def along(self, row: Tensor) -> Tensor:
+        """Projections of one dense row, (2 r,), as of the rows that are read."""
+        return torch.cat([row @ self.own, row @ self.neighbors])
+
     @property
     def n_read(self) -> int:
         """Numbers that are read of a cell."""

@@ -158,7 +158,7 @@ class Autoencoder(nn.Module):
 
     def project(self, x: SparseRows | Tensor) -> Tensor:
         weight = self.attention1.weight / self.scale[:, None]
-        mean = self.mean @ self.directions if self.reads_components else self.mean
+        mean = cast("Linear", self.linear).along(self.mean) if self.reads_components else self.mean
         h = x @ weight - mean @ weight
         return h.view(len(h), self.attention1.n_heads, -1)
 

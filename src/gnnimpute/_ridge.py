@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -34,23 +33,30 @@ def ridge(moments: Floats, products: Floats) -> Floats:
     n_genes, useless = target.shape[1], len(PENALTIES)
     error = np.zeros((useless + 1, n_genes))
     for moment, product in zip(moments, products, strict=True):
-        solve = _solver(whole - moment, target - product)
+        values, vectors = _decomposed(whole - moment)
+        train, test = _turned(vectors, target - product), _turned(vectors, product)
+        # In the basis of the fit, a penalty only divides; single precision is enough to compare errors.
+        turned = (np.swapaxes(vectors, -1, -2) @ moment @ vectors).astype(np.float32)
+        train, test, values = (part.astype(np.float32) for part in (train, test, values))
         for p, penalty in enumerate(PENALTIES):
-            b = solve(np.broadcast_to(penalty * unit, n_genes))
-            fitted = moment @ b if moment.ndim == 2 else np.einsum("gij,jg->ig", moment, b)
-            error[p] += (b * (fitted - 2 * product)).sum(0)
+            b = train / (values + (penalty * unit).astype(np.float32))
+            fitted = turned @ b if moment.ndim == 2 else np.einsum("gij,jg->ig", turned, b)
+            error[p] += np.einsum("ig,ig->g", b, fitted - 2 * test)
     best = error.argmin(0)
-    coefficients = _solver(whole, target)(PENALTIES[np.minimum(best, useless - 1)] * unit)
+    values, vectors = _decomposed(whole)
+    coefficients = _turned(vectors, target) / (values + PENALTIES[np.minimum(best, useless - 1)] * unit)
+    coefficients = vectors @ coefficients if vectors.ndim == 2 else np.einsum("gij,jg->ig", vectors, coefficients)
     coefficients[:, best == useless] = 0
-    return coefficients
+    return np.asarray(coefficients)
 
 
-def _solver(moment: Floats, product: Floats) -> Callable[[Floats], Floats]:
-    """Function from the penalty of each gene to its coefficients."""
+def _decomposed(moment: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues, of shape (n_features, 1) or (n_features, n_genes), and eigenvectors."""
     values, vectors = np.linalg.eigh(moment)
     values = np.maximum(values, 0) + 1e-12
-    if moment.ndim == 2:
-        rotated = vectors.T @ product
-        return lambda penalty: np.asarray(vectors @ (rotated / (values[:, None] + penalty)))
-    rotated = np.einsum("gij,ig->gj", vectors, product)
-    return lambda penalty: np.einsum("gij,gj->ig", vectors, rotated / (values + penalty[:, None]))
+    return values[:, None] if moment.ndim == 2 else values.T, vectors
+
+
+def _turned(vectors: Floats, product: Floats) -> Floats:
+    """Products of features with targets, (n_features, n_genes), as those of eigenvectors."""
+    return vectors.T @ product if vectors.ndim == 2 else np.einsum("gij,ig->jg", vectors, product)

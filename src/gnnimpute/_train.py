@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEAST_PATIENCE = 64
+"""Steps without a better validation loss that training goes on for, at least: an epoch of few cells has few steps."""
+
 
 def train(
     split: Split,
@@ -88,7 +91,8 @@ def train(
         bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
                    disable=not team.is_first or (None if progress is None else not progress))  # fmt: skip
         with interruptible() as interrupted, bar:
-            while state.epoch < config.n_epochs and _is_falling(state.history["validation"], config):
+            patience = max(config.patience, -(-LEAST_PATIENCE // n_batches(split.kept.shape, config)))
+            while state.epoch < config.n_epochs and _is_falling(state.history["validation"], patience, config):
                 loss = _epoch(state, split.kept, graph, config, labels)
                 _validate(state, validation)
                 state.history["training"].append(loss)
@@ -110,8 +114,8 @@ def train(
     return state
 
 
-def _is_falling(losses: list[float], config: Config) -> bool:
-    before = losses[: -config.patience]
+def _is_falling(losses: list[float], patience: int, config: Config) -> bool:
+    before = losses[:-patience]
     return not before or min(before) - min(losses) > config.tolerance * abs(min(before))
 
 

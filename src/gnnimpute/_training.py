@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ACTIVATIONS = 2**31
 """Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
 machine."""
+_WARM_UP = 24
+"""Steps over which the learning rate rises, or two epochs, if these are fewer."""
 _LEAST_SPREAD = 0.05
 """Molecules that the expression of any gene may differ by: one that was never more than one molecule can be learnt."""
 
@@ -101,7 +103,7 @@ def start(
         network.parameters(),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        warm_up=2 * n_batches(kept.shape, config),
+        warm_up=min(_WARM_UP, 2 * n_batches(kept.shape, config)),
     )
     return Training(network, copy.deepcopy(network), optimizer, rng, total=molecules_of, team=team)
 
@@ -144,6 +146,8 @@ def n_batches(shape: tuple[int, int], config: Config) -> int:
     n_cells, n_genes = shape
     # Logits, shares and their gradient; projections of the cell and what attention keeps of them.
     bytes_per_cell = 4 * (3 * n_genes + 12 * config.n_heads * config.n_hidden)
-    size = config.batch_size or min(max(n_cells // 8, 64), 512)
+    # Molecules are hidden of all cells, so that few cells say much; many small steps take fewer epochs.
+    default = max(n_cells // 32, 32) if config.hide == "molecules" else max(n_cells // 8, 64)
+    size = config.batch_size or min(default, 512)
     largest = max(1, min(size, ACTIVATIONS // bytes_per_cell))
     return max(1, min(-(-n_cells // largest), n_cells // 2))  # batch norm needs two cells in a batch
