@@ -49,14 +49,20 @@ def directions(
     -------
     Orthonormal columns, those of most variance first; the largest loading of each is positive.
     """
-    columns = rows.T
-    center = np.zeros(rows.shape[1], dtype=np.float32) if center is None else center.astype(np.float32)
+    import torch
+
+    from gnnimpute._rows import SparseRows
+
+    sparse = SparseRows(rows)  # PyTorch multiplies twice as fast as SciPy
+    middle: Floats = (np.zeros(rows.shape[1]) if center is None else center).astype(np.float32)
 
     def scores(vectors: Floats) -> Floats:
-        return np.asarray(rows @ vectors - center @ vectors)
+        products: Floats = (sparse.rows @ torch.from_numpy(vectors)).numpy() - middle @ vectors
+        return products
 
     def loadings(vectors: Floats) -> Floats:
-        return np.asarray(columns @ vectors - np.outer(center, vectors.sum(0)))
+        products: Floats = (sparse.columns @ torch.from_numpy(vectors)).numpy() - np.outer(middle, vectors.sum(0))
+        return products
 
     is_wide, size = rows.shape[0] < rows.shape[1], min(rows.shape)
     width = min(max(round(_SHARE * n), _LEAST_WIDTH), size)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from gnnimpute._directions import directions, moments
-from gnnimpute._rows import Rows, log_depth
+from gnnimpute._rows import Rows, SparseRows, log_depth
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +42,7 @@ class Cells(NamedTuple):
 
     def features(self, logged: sp.csr_matrix, loadings: Floats, depth: Floats) -> Floats:
         """Of shape (n_cells, 2 k + 1): components of the cell, of the mean of its neighbours, depth."""
-        h = np.asarray(logged @ loadings)
+        h = (SparseRows(logged).rows @ torch.from_numpy(loadings.astype(np.float32))).numpy()
         others = self.neighbors[:, 1:]
         mean = h[others].mean(1) if others.shape[1] else np.zeros((len(self.own), h.shape[1]))
         return np.concatenate([h[self.own], mean, depth[self.own, None]], 1)

@@ -105,5 +105,6 @@ def _shares(features: Floats, hidden: sp.csr_matrix, loadings: Floats) -> Line:
     for fold in (np.arange(len(x)) % N_FOLDS == f for f in range(N_FOLDS)):
         weighted = exposure[fold, None] * x[fold]
         moments.append(x[fold].T @ weighted)
-        products.append((hidden[fold].T @ x[fold]).T - np.outer(weighted.sum(0), mean))
+        with_molecules = hidden[fold].T @ x[fold].astype(np.float32)
+        products.append(with_molecules.T - np.outer(weighted.sum(0), mean).astype(np.float32))
     return Line(loadings, center, ridge(np.stack(moments), np.stack(products)))

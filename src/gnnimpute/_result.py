@@ -81,6 +81,9 @@ class Surrounded:
         """Write the modelled cells `part`, and the cells before them that were not modelled."""
         first = 0 if part.start == 0 else int(self._cells[part.start - 1]) + 1
         last = len(self._scale) if part.stop == len(self._cells) else int(self._cells[part.stop - 1]) + 1
+        if last - first == len(values) and self._imputed.all():
+            self._out[first:last] = values
+            return
         block = self._counts[first:last].toarray() * self._scale[first:last, None]
         if self._log:
             np.log1p(block, out=block)

@@ -28,7 +28,7 @@ def ridge(moments: Floats, products: Floats) -> Floats:
     products
         The same of features with targets, of shape (n_folds, n_features, n_genes).
     """
-    whole, target = moments.sum(0), products.sum(0)
+    whole, target = moments.sum(0), products.sum(0, dtype=np.float64)
     unit = np.diagonal(whole, axis1=-2, axis2=-1).max(-1)
     n_genes, useless = target.shape[1], len(PENALTIES)
     error = np.zeros((useless + 1, n_genes))
