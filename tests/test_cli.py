@@ -353,6 +353,7 @@ def test_info(source: Path, tmp_path: Path) -> None:
     done = succeed("info", source)
     assert "80 cells x 60 genes" in done.stdout
     assert "median total of a cell" in done.stdout
+    assert "60 cells x 80 genes" in succeed("info", source, "--orientation", "genes_by_cells").stdout
     assert "There is no" in refuse("info", tmp_path / "none.h5ad")
     assert "There is no model" in refuse("info", tmp_path / "none.safetensors")
 

@@ -70,6 +70,18 @@ def test_results_table_and_figure(source: Path, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.h5ad", "r.csv", "r.md", "r.png"}
 
 
+def test_genes_x_cells(source: Path, tmp_path: Path) -> None:
+    turned = anndata.read_h5ad(source).T.copy()
+    turned.obs_names, turned.var_names = ([str(i) for i in range(n)] for n in turned.shape)  # which tell nothing
+    gi.io.write(turned, tmp_path / "turned.h5ad")
+    done = benchmark(tmp_path / "turned.h5ad", "--orientation", "genes_by_cells", "--out", tmp_path / "b.csv", *FAST)
+    assert done.exit_code == 0, done.output
+    assert benchmark(source, "--out", tmp_path / "a.csv", *FAST).exit_code == 0
+    assert f"{turned.n_vars} cells x {turned.n_obs} genes" in done.stderr
+    rows = [read(tmp_path / name) for name in ("a.csv", "b.csv")]
+    assert rows[0]["value"].tolist() == rows[1]["value"].tolist()
+
+
 def test_again_without_a_word(source: Path, tmp_path: Path) -> None:
     arguments = [source, "--out", tmp_path / "r.csv", *FAST, "--quiet"]
     first, again = benchmark(*arguments), benchmark(*arguments)

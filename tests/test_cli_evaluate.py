@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import anndata
@@ -110,3 +111,18 @@ def test_what_cannot_be_judged_is_refused_at_once(tmp_path: Path, others: list[s
     done = gnnimpute("impute", tmp_path / "none.h5ad", tmp_path / "out.h5ad", "--refuse-if-no-gain", *others)
     assert done.exit_code == 2
     assert "--refuse-if-no-gain" in done.stderr
+
+
+def test_filtering_the_result_changes_no_verdict(tmp_path: Path) -> None:
+    """What fails is told by what is left after hiding: dropping it first would have seen what was hidden."""
+    source = write(tmp_path / "in.h5ad", n_types=3)
+    found = []
+    for filters in ([], ["--filter"]):
+        out = tmp_path / f"out{len(filters)}.h5ad"
+        done = gnnimpute("impute", source, out, "--report", f"{out}.html", *TINY, "--min-cells", 120, *filters)
+        assert done.exit_code == 0, done.output
+        found.append(anndata.read_h5ad(out))
+    whole, kept = found
+    assert 0 < kept.n_vars < whole.n_vars
+    verdicts = [re.sub(r"genes; \d+ s", "", adata.uns["gnnimpute_evaluation"]["text"]) for adata in found]
+    assert verdicts[0] == verdicts[1]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from gnnimpute._orientation import Orientation
     from gnnimpute._peers import Method
     from gnnimpute._results import Row
 
@@ -41,6 +42,7 @@ def run(
     budget: Budget = Budget(),  # noqa: B008 -- frozen
     retry: bool = False,
     layer: str | None = None,
+    orientation: Orientation | None = None,
     quality: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Iterator[Row]:
@@ -69,6 +71,8 @@ def run(
         Do again what failed or timed out.
     layer
         Layer of the raw counts; by default ``layers["counts"]`` if there is one, else `X`.
+    orientation
+        What rows x columns of a file are, as for :func:`gnnimpute.io.read`.
     quality
         Limits of :func:`gnnimpute.pp.prepare` that differ from its defaults.
     progress
@@ -102,7 +106,7 @@ def run(
             if any(place.run(method) in todo for method in methods):
                 shown.says(f"{title}: quality control")
                 if place.data not in loaded:
-                    loaded = {place.data: _read(place.data, sources[place.data], layer)}  # one at a time
+                    loaded = {place.data: _read(place.data, sources[place.data], layer, orientation)}  # one at a time
                 _log.info("%s", title)
                 case = _case(loaded[place.data], place, quality)
                 _check_same_data(case, [row for method in methods for row in results.of(place.run(method))], out)
@@ -145,11 +149,11 @@ def _by_name(data: Data) -> dict[str, Path | AnnData]:
     return named
 
 
-def _read(name: str, source: Path | AnnData, layer: str | None) -> AnnData:
+def _read(name: str, source: Path | AnnData, layer: str | None, orientation: Orientation | None) -> AnnData:
     """Names, and counts in `X`."""
     from anndata import AnnData
 
-    adata = source if isinstance(source, AnnData) else io.read(source)
+    adata = source if isinstance(source, AnnData) else io.read(source, orientation=orientation)
     try:
         counts = counts_of(adata, layer, allow_non_counts=False)
     except (KeyError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gnnimpute._atomic import check_place, replacing
+from gnnimpute._cli_read import orientation_option
 from gnnimpute._command import INTERRUPTED, Command, Option
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ Examples:
 @_files("--cells", type=PATH, help="CSV of the loss of each cell (--thin): adds paired differences to the tables.")
 @_files("--table", type=PATH, help="Write the tables to this file too, in Markdown.")
 @_files("--figure", type=PATH, help="Draw the results to this file (.png, .pdf, .svg).")
-@_files("--layer", help="Layer of the raw counts.  [default: counts if there is one, else X]")
+@_files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]")
+@orientation_option
 @_compared("--methods", multiple=True, help="Names, as --list shows them, with commas between.  [default: all]")
 @_compared("--peers", type=PATH, help="Folder of adapters of other methods: benchmarks/peers of the repository.")
 @_compared("--list", "listing", is_flag=True, help="Show all methods, and how to install what is absent.")
@@ -161,6 +163,7 @@ def _compare(
         budget=Budget(time_limit=options["time_limit"], threads=options["threads"]),
         retry=options["retry"],
         layer=options["layer"],
+        orientation=options["orientation"],
         quality={name: options[name] for name in ("min_genes", "min_cells")},
         progress=False if quiet else None,
     )

@@ -125,10 +125,10 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     gi.io.check_writable(out, overwrite=overwrite, n_bytes=4.0 * adata.n_obs * n_columns)
     if genes is not None:
         _describe.require_genes(adata, genes)
-    options["layer"] = _prepare(adata, options)
     progress = False if quiet else None
     if options["refuse_if_no_gain"] or options["report"] is not None:
-        evaluate_before(adata, options, config=config, progress=progress)
+        evaluate_before(adata, options, config=config, progress=progress)  # before quality control of all counts
+    options["layer"] = _prepare(adata, options)
     shared = {name: options[name] for name in ("layer", "neighbors_key", "use_rep", "batch_key", "n_neighbors")}
     shared |= {"allow_non_counts": options["allow_non_counts"], "rng": options["seed"], "device": options["device"]}
     if options["use_rep"] is None:  # the graph is made by `prepare`, which knows the batches

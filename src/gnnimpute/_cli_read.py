@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 _files = partial(click.option, cls=Option, section="Files")
 
+orientation_option = _files(
+    "--orientation", type=click.Choice(["cells_by_genes", "genes_by_cells"]), help="What rows x columns of a file are."
+)
+"""How a table or matrix without names that tell is read."""
+
 
 def reading_options(command: Decorated) -> Decorated:
     """Add how the counts are read: what :func:`read` takes."""
     for option in reversed(
         [
             _files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]"),
-            _files(
-                "--orientation",
-                type=click.Choice(["cells_by_genes", "genes_by_cells"]),
-                help="What rows x columns of IN are.",
-            ),
+            orientation_option,
             _files(
                 "--unique-names",
                 is_flag=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +14,14 @@ from gnnimpute._cli_benchmark import benchmark
 from gnnimpute._cli_evaluate import evaluate
 from gnnimpute._cli_explain import explain
 from gnnimpute._cli_impute import impute
+from gnnimpute._cli_read import orientation_option
 from gnnimpute._cli_simulate import simulate
 from gnnimpute._cli_tune import tune
 from gnnimpute._command import Command
 from gnnimpute._options import MODEL
+
+if TYPE_CHECKING:
+    from gnnimpute._orientation import Orientation
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -49,7 +54,8 @@ for _command in (benchmark, evaluate, explain, impute, simulate, tune):
 
 @main.command(cls=Command)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-def info(file: Path, *, quiet: bool) -> None:
+@orientation_option
+def info(file: Path, *, orientation: Orientation | None, quiet: bool) -> None:
     """Say what is in FILE: cells, genes, layers and what each looks like, and what has been imputed.
 
     FILE is anything that `impute` reads, or a saved model (.safetensors).
@@ -60,4 +66,4 @@ def info(file: Path, *, quiet: bool) -> None:
     if file.suffix.lower() == MODEL:
         click.echo(_describe.model(file))
     else:
-        click.echo(_describe.contents(gi.io.read(file), file))
+        click.echo(_describe.contents(gi.io.read(file, orientation=orientation), file))
