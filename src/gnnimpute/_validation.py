@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gnnimpute._infer import attend, chunks, embed, read
+from gnnimpute._infer import attend, cells_at_once, chunks, embed, read
 from gnnimpute._loss import Hidden, entries_loss, hidden_loss, is_of_hidden_alone, weight
 from gnnimpute._rows import Rows
 
@@ -29,8 +29,6 @@ VALIDATE_ON = 1024
 """Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the linear part in the result that are compared."""
-_BLOCK = 512
-"""Cells that are decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,11 @@ class Validation:
         """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
         return {}
 
+    @property
+    def _at_once(self) -> int:
+        """Cells that are decoded at a time."""
+        return cells_at_once(self.split.kept.shape[1])
+
     @cached_property
     def _rows(self) -> Rows:
         return Rows.of(self.split.kept, self.network)
@@ -93,7 +96,7 @@ class Validation:
     @cached_property
     def _hidden(self) -> list[Hidden]:
         device, (kept, held_out) = self.network.mean.device, (self.split.kept, self.split.held_out)
-        blocks = [self._cells[c] for c in chunks(len(self._cells), _BLOCK)]
+        blocks = [self._cells[c] for c in chunks(len(self._cells), self._at_once)]
         return [Hidden.of(held_out[c], kept[c], self.config, total=self.total[c], device=device) for c in blocks]
 
     @torch.no_grad()
@@ -101,7 +104,7 @@ class Validation:
         """Loss with each share of the linear part."""
         latent = self.latent(network)[torch.from_numpy(self._cells).to(network.mean.device)]
         losses, n = np.zeros(len(shares)), 0.0
-        for b, (block, hidden) in enumerate(zip(torch.split(latent, _BLOCK), self._hidden, strict=True)):
+        for b, (block, hidden) in enumerate(zip(torch.split(latent, self._at_once), self._hidden, strict=True)):
             here = float(weight(hidden, config=self.config))
             each = self._each if is_of_hidden_alone(self.config) else self._each_of_all
             losses += here * np.array([float(loss) for loss in each(network, block, b, shares)])
