@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnimpute import Config, NeighborGraph, _validation
+from gnnimpute import Config, NeighborGraph, _infer, _validation
 from gnnimpute._counts import totals
 from gnnimpute._infer import embed
 from gnnimpute._loss import Hidden, hidden_loss
@@ -62,7 +62,7 @@ def expected(validation: Validation, network: Autoencoder) -> float:
 
 
 def test_the_loss_is_that_of_all_held_out(validation: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_validation, "_BLOCK", 32)
+    monkeypatch.setattr(_infer, "AT_ONCE", 32 * 60)
     network = validation.network
     assert validation.loss(network) == pytest.approx(expected(validation, network), rel=1e-5)
     with torch.no_grad():
