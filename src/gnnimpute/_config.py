@@ -43,7 +43,7 @@ class Config:
         "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
     )
     temperature: float = _setting(
-        100.0,
+        10.0,
         "Attention scores are divided by this: higher is closer to the mean of the neighbours; 1: paper.",
         low=1e-6,
     )
@@ -145,6 +145,7 @@ class Config:
         settings: dict[str, Any] = {
             "n_hidden": 128,
             "reads": "genes",
+            "temperature": 100.0,
             "dropout_rate": 0.1,
             "hide": "nonzeros",
             "hide_rate": 0.4,
