@@ -43,11 +43,11 @@ class Config:
         "dot", "Score between cells: dot (paper), additive (authors' code), or mean (GCN, no attention)."
     )
     temperature: float = _setting(
-        10.0,
+        100.0,
         "Attention scores are divided by this: higher is closer to the mean of the neighbours; 1: paper.",
         low=1e-6,
     )
-    dropout_rate: float = _setting(0.0, "Share of hidden units dropped in training.", low=0, high=0.95)
+    dropout_rate: float = _setting(0.1, "Share of hidden units dropped in training.", low=0, high=0.95)
     attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
     hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
     hide_rate: float = _setting(0.5, "Share of a batch's molecules or non-zeros that is hidden.", low=0.001, high=0.999)
@@ -145,8 +145,6 @@ class Config:
         settings: dict[str, Any] = {
             "n_hidden": 128,
             "reads": "genes",
-            "temperature": 100.0,
-            "dropout_rate": 0.1,
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",
