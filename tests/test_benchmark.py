@@ -191,7 +191,7 @@ def test_names_that_stand_twice(counts: sp.csr_matrix, ran: list[str]) -> None:
     adata = anndata.AnnData(counts)
     adata.obs_names, adata.var_names = np.repeat("cell", 90), np.repeat("gene", 60)
     assert len(rows_of({"twice": adata})) == len(ran) == 2
-    assert _benchmark._read("twice", adata, None).var_names.is_unique
+    assert _benchmark._read("twice", adata, None, None).var_names.is_unique
 
 
 def test_what_happens_is_told(
