@@ -138,7 +138,7 @@ def test_the_benchmark_for_gpus_runs_on_a_cpu(script, monkeypatch, tmp_path, cap
     made = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == made
     for part in ("neighbors", "training", "decoding"):
-        assert 0 < made[part]["share_of_floor"] < 1
+        assert made[part]["share_of_floor"] > 0  # of a moment, it may be anything: rates are those of another moment
     assert made["training"]["seconds"] < made["trained_and_ready_to_decode_seconds"]
 
 
