@@ -120,9 +120,10 @@ def test_repeated_entries_are_one_nonzero() -> None:
     assert sorted(kept.toarray().ravel() + 10 * hidden.toarray().ravel()) == [2, 2, 20, 20]
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 500])
-def test_molecules_are_hidden_binomially(count: int) -> None:
-    n, rate = 40_000, 0.13
+@pytest.mark.parametrize("rate", [0.13, 0.5])
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 63, 64, 500])
+def test_molecules_are_hidden_binomially(count: int, rate: float) -> None:
+    n = 40_000
     _, hidden = hide_molecules(
         sp.csr_matrix(np.full((n, 1), count, dtype=np.float32)), rate, np.random.default_rng(count)
     )

@@ -52,23 +52,39 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
     # A component counts by how far it moves predictions, in units of their Poisson noise.
     unit = (network.linear.coefficients / network.linear.intercept.clamp(min=1e-12).sqrt()[:, None]).norm(dim=0)
     points = (components * unit).cpu().numpy()
-    most = min(len(cells) // LEAST_CELLS, len(np.unique(points, axis=0)))
-    before = 1
+    most, before = min(len(cells) // LEAST_CELLS, len(np.unique(points, axis=0))), 1
+    levels, groups = [], []
     for level in network.levels:
         n_groups = min(len(level.centers), most)
         if n_groups < 2 * before:
-            return
+            break
         before = n_groups
-        centers = _centers(points, n_groups)
-        level.unit.copy_(unit)
         # Of few cells there are fewer groups than there is room for: the rest repeats the first.
         group_of = np.where(np.arange(len(level.centers)) < n_groups, np.arange(len(level.centers)), 0)
-        level.centers.copy_(torch.from_numpy(centers[group_of]))
-        group = level.groups(components).cpu().numpy()
-        expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
-        weights = dispersion_weights([(expected, seen, held_out)], expected.shape[1], ratio=ratio)
-        change = np.log(np.maximum(group_ratio(expected, seen, weights), 1e-6))
-        level.log_ratio.copy_(torch.from_numpy(change[group_of]))
+        level.unit.copy_(unit)
+        level.centers.copy_(torch.from_numpy(_centers(points, n_groups)[group_of]))
+        levels.append((level, group_of))
+        groups.append(level.groups(components).cpu().numpy())
+    if not levels:
+        return
+    # Cells in the same group at each level: their sums serve all levels, so that cells are decoded once.
+    of_sums, of_cell = np.unique(np.stack(groups, 1), axis=0, return_inverse=True)
+    expected, seen, held_out = _sums(network, split, latent, cells=cells, group=of_cell, n_groups=len(of_sums))
+    for (level, group_of), group in zip(levels, of_sums.T, strict=True):
+        member = _members(group, group_of.max() + 1)
+        sums = member @ expected, member @ seen, member @ held_out
+        weights = dispersion_weights([sums], expected.shape[1], ratio=ratio)
+        log_ratio = np.log(np.maximum(group_ratio(*sums[:2], weights), 1e-6)).astype(np.float32)
+        level.log_ratio.copy_(torch.from_numpy(log_ratio[group_of]))
+        total = expected.sum(1, keepdims=True)
+        expected *= np.exp(log_ratio)[group]
+        expected *= total / np.maximum(expected.sum(1, keepdims=True), 1e-9)  # shares go on summing to 1
+
+
+def _members(group: NDArray[np.int64], n_groups: int) -> sp.csr_matrix:
+    """Matrix of shape (n_groups, len(group)) that sums over members of a group."""
+    n = len(group)
+    return sp.csr_matrix((np.ones(n, dtype=np.float32), (group, np.arange(n))), (n_groups, n))
 
 
 def _centers(points: Floats, n_groups: int) -> Floats:
@@ -92,9 +108,7 @@ def _sums(
     n_groups: int,
 ) -> tuple[Floats, Floats, Floats]:
     """Expected, seen and held-out molecules of each group, of shape (n_groups, n_genes) each."""
-    member = sp.csr_matrix(
-        (np.ones(len(cells), dtype=np.float32), (group, np.arange(len(cells)))), (n_groups, len(cells))
-    )
+    member = _members(group, n_groups)
     seen, held_out = ((member @ part[cells]).toarray() for part in split)
     total = torch.from_numpy(totals(split.kept)[cells]).to(latent)
     expected = np.zeros_like(seen)

@@ -70,28 +70,31 @@ class Surrounded:
     def __init__(
         self, out: Any, chosen: Modelled, columns: NDArray[np.int64], *, output: Output, target_total: float
     ) -> None:
-        self._out, self._counts, self._cells = out, chosen.counts[:, columns], chosen.cells
-        self._imputed = np.isin(columns, chosen.genes)
+        self._out, self._cells = out, chosen.cells
+        self._counts = chosen.counts[:, columns].astype(np.float32, copy=False)
+        self._imputed = np.flatnonzero(np.isin(columns, chosen.genes))
+        self._block = np.empty((0, len(columns)), dtype=np.float32)
         self._log = output == "log1p"
         depth = divisors(totals(chosen.counts[:, chosen.genes])) / target_total
         self._scale = (np.ones_like(depth) if output == "counts" else 1 / depth).astype(np.float32)
-        self.shape = (len(chosen.cells), int(self._imputed.sum()))
+        self.shape = (len(chosen.cells), len(self._imputed))
 
     def __setitem__(self, part: slice, values: NDArray[np.float32]) -> None:
         """Write the modelled cells `part`, and the cells before them that were not modelled."""
         first = 0 if part.start == 0 else int(self._cells[part.start - 1]) + 1
         last = len(self._scale) if part.stop == len(self._cells) else int(self._cells[part.stop - 1]) + 1
-        if last - first == len(values) and self._imputed.all():
+        n, n_columns = last - first, self._block.shape[1]
+        if self.shape[1] == n_columns and n == len(values):
             self._out[first:last] = values
             return
-        block = self._counts[first:last].toarray() * self._scale[first:last, None]
+        if n > len(self._block):  # one piece of memory for all parts: of a new one, the system clears every page
+            self._block = np.empty((n, n_columns), dtype=np.float32)
+        block = self._counts[first:last].toarray(out=self._block[:n])
+        block *= self._scale[first:last, None]
         if self._log:
             np.log1p(block, out=block)
-        rows = self._cells[part] - first
-        if self._imputed.all():
-            block[rows] = values
-        else:
-            block[np.ix_(rows, np.flatnonzero(self._imputed))] = values
+        rows = slice(None) if n == len(values) else (self._cells[part] - first)[:, None]
+        block[rows, self._imputed] = values
         self._out[first:last] = block
 
 
