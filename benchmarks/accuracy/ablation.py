@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import gnnimpute as gi
-from gnnimpute import _nn
+from gnnimpute import _nn, _validation
 
 ESTIMATES = ("mean", "posterior")
 BLOCK = 512  # cells judged at a time
@@ -31,6 +31,7 @@ class Change(NamedTuple):
     n_neighbors: int = 5
     has_graph: bool = True
     has_groups: bool = True
+    has_network: bool = True
 
 
 def halved_and_doubled() -> dict[str, Change]:
@@ -46,6 +47,7 @@ def halved_and_doubled() -> dict[str, Change]:
 CHANGES = {
     "no graph: each cell attends to itself": Change(has_graph=False),
     "no groups of cells": Change(has_groups=False),
+    "no network: the linear part and the groups alone": Change({"n_epochs": 1}, has_network=False),
     "no linear part (and no groups), the network reads all genes": Change({"n_components": 0, "reads": "genes"}),
     "the network reads all genes": Change({"reads": "genes"}),
     "plain mean of neighbours (GCN)": Change({"attention": "mean"}),
@@ -72,7 +74,10 @@ def losses(path: Path, change: Change, *, rate: float, seed: int) -> dict[str, f
     cells, genes = (np.flatnonzero(frame["gnnimpute_pass"]) for frame in (kept.obs, kept.var))
     kept = kept[cells, genes].copy()
     config = gi.Config(**change.config)
-    with mock.patch.object(_nn, "LEVELS", _nn.LEVELS if change.has_groups else ()):
+    with (
+        mock.patch.object(_nn, "LEVELS", _nn.LEVELS if change.has_groups else ()),
+        mock.patch.object(_validation, "SHARES", _validation.SHARES if change.has_network else (1.0,)),
+    ):
         if change.has_graph:
             imputer = gi.tl.fit(kept, config=config, rng=seed, progress=False)
             distances = kept.obsp["gnnimpute_neighbors_distances"]
