@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 from sklearn.decomposition import PCA
 
-from gnnimpute._directions import directions, moments
+from gnnimpute._counts import moments
+from gnnimpute._directions import directions
 
 
 def rows_of(rng: np.random.Generator, n_rows: int, n_columns: int) -> sp.csr_matrix:

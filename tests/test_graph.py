@@ -297,14 +297,6 @@ def test_indices_that_are_no_graph(indices: np.ndarray, text: str) -> None:
         NeighborGraph(indices)  # type: ignore[arg-type]
 
 
-def test_degrees_count_how_often_a_cell_is_attended_to(points: np.ndarray) -> None:
-    graph = NeighborGraph.from_embedding(points, n_neighbors=5)
-    assert graph.degrees().sum() == 80 * 6
-    assert graph.n_cells == 80
-    np.testing.assert_array_equal(graph.degrees(), [(graph.indices == i).sum() for i in range(80)])
-    assert NeighborGraph([[0, 1], [1, 1], [2, 1]]).degrees().tolist() == [1, 4, 1]  # type: ignore[arg-type]
-
-
 @st.composite
 def graphs_and_seeds(draw: st.DrawFn) -> tuple[NeighborGraph, np.ndarray]:
     n, k = draw(st.integers(1, 20)), draw(st.integers(0, 4))

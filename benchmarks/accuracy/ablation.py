@@ -120,7 +120,9 @@ def main() -> None:
         for name in args.changes:
             found = [losses(path, CHANGES[name], rate=args.hide, seed=seed) for seed in range(args.seeds)]
             worse = {
-                estimate: [100 * (a[estimate] / b[estimate] - 1) for a, b in zip(found, default, strict=True)]
+                estimate: [
+                    100 * (a[estimate] - b[estimate]) / abs(b[estimate]) for a, b in zip(found, default, strict=True)
+                ]
                 for estimate in ESTIMATES
             }
             print(row(name, worse), flush=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from gnnimpute._directions import directions, moments
+from gnnimpute._counts import moments
+from gnnimpute._directions import directions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -108,6 +108,22 @@ def median_total(total: NDArray[np.float64]) -> float:
     return float(np.median(total[total > 0])) if total.any() else 1.0
 
 
+def moments(rows: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each column of rows, of shape (n_columns,) each."""
+    return moments_of(power_sums(rows), rows.shape[0])
+
+
+def power_sums(rows: sp.csr_matrix) -> NDArray[np.float64]:
+    """Sums of each column and of its squares, of shape (2, n_columns); those of blocks of rows add up."""
+    return np.stack([np.bincount(rows.indices, rows.data.astype(np.float64) ** p, rows.shape[1]) for p in (1, 2)])
+
+
+def moments_of(sums: NDArray[np.float64], n_rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each column, from its :func:`power_sums`."""
+    mean, square = sums / n_rows
+    return mean, np.maximum(square - mean**2, 0)
+
+
 def _as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     """The matrix in memory as CSR, of floating point numbers; shares memory where it can."""
     if matrix is None:

@@ -83,10 +83,3 @@ def directions(
         found /= np.maximum(np.linalg.norm(found, axis=0), np.finfo(np.float32).tiny)
     largest = np.take_along_axis(found, np.abs(found).argmax(0)[None], axis=0)
     return np.asarray(found * np.where(largest < 0, np.float32(-1), np.float32(1)))
-
-
-def moments(rows: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of each column of rows, of shape (n_columns,) each."""
-    total, square = (np.bincount(rows.indices, rows.data.astype(np.float64) ** p, rows.shape[1]) for p in (1, 2))
-    mean = total / rows.shape[0]
-    return mean, np.maximum(square / rows.shape[0] - mean**2, 0)

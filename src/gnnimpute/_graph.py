@@ -177,10 +177,6 @@ class NeighborGraph:
         found = number[self.indices[cells]]
         return NeighborGraph(np.where(found < 0, own[:, None], found))
 
-    def degrees(self) -> NDArray[np.int64]:
-        """How often each cell is attended to, itself included, of shape (n_cells,)."""
-        return np.bincount(self.indices.ravel(), minlength=self.n_cells)
-
 
 def _check_n_neighbors(n_neighbors: int) -> None:
     if n_neighbors < 1:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gnnimpute._blocks import each
 from gnnimpute._components import log_normalized
-from gnnimpute._counts import totals
+from gnnimpute._counts import moments_of, power_sums, totals
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -42,9 +42,7 @@ def lazy_principal_components(counts: da.Array, *, n_pcs: int, passing: NDArray[
 
     total = np.concatenate([*each(counts, totals)])
     target_total = float(np.median(total[passing]))
-    sums = [sum(parts) for parts in zip(*each(counts, _sums, target_total, rows=[passing]), strict=True)]
-    mean = sums[0] / passing.sum()
-    variance = sums[1] / passing.sum() - mean**2
+    mean, variance = moments_of(sum(each(counts, _sums, target_total, rows=[passing])), int(passing.sum()))
     genes = np.sort(np.argsort(-variance, kind="stable")[:MOST_GENES])
     share = variance[genes].sum() / max(variance.sum(), np.finfo(float).tiny)
     _log.info("Components of the %d genes of most variance: %.0f %% of the variance", len(genes), 100 * share)
@@ -58,11 +56,9 @@ def lazy_principal_components(counts: da.Array, *, n_pcs: int, passing: NDArray[
     return np.concatenate([*each(counts, _scores, target_total, genes, loadings, centre)])
 
 
-def _sums(counts: sp.csr_matrix, passing: NDArray[np.bool_], target_total: float) -> Any:
-    """Sum and sum of squares of each gene over passing cells."""
-    logged = log_normalized(counts, target_total)[passing]
-    powers = (np.bincount(logged.indices, logged.data.astype(np.float64) ** power, counts.shape[1]) for power in (1, 2))
-    return tuple(powers)
+def _sums(counts: sp.csr_matrix, passing: NDArray[np.bool_], target_total: float) -> NDArray[np.float64]:
+    """Sums and sums of squares of each gene over passing cells, of shape (2, n_genes)."""
+    return power_sums(log_normalized(counts, target_total)[passing])
 
 
 def _dense(counts: sp.csr_matrix, *, target_total: float, genes: NDArray[np.int64]) -> NDArray[np.float32]:

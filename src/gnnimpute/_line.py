@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gnnimpute._directions import directions, moments
+from gnnimpute._counts import moments
+from gnnimpute._directions import directions
 from gnnimpute._rows import Rows, SparseRows, log_depth
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gnnimpute._counts import divisors, totals
+from gnnimpute._counts import divisors, moments_of, power_sums, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,13 +160,11 @@ class Rows:
 
     def moments(self, block: int = 4096) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of each gene over all cells, of shape (n_genes,) each."""
-        n, (total, square) = self.counts.shape[0], np.zeros((2, self.counts.shape[1]))
+        n, sums = self.counts.shape[0], np.zeros((2, self.counts.shape[1]))
         for start in range(0, n, block):
-            rows = self.normalized(slice(start, start + block))
-            total += np.bincount(rows.indices, rows.data, minlength=rows.shape[1])
-            square += np.bincount(rows.indices, rows.data.astype(np.float64) ** 2, minlength=rows.shape[1])
-        mean = total / n
-        return mean.astype(np.float32), np.sqrt(np.maximum(square / n - mean**2, 0)).astype(np.float32)
+            sums += power_sums(self.normalized(slice(start, start + block)))
+        mean, variance = moments_of(sums, n)
+        return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
 def units(counts: sp.csr_matrix) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 import torch
 
+from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import divisors, totals
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
@@ -135,9 +136,7 @@ class Wanted(NamedTuple):
         cls, n_cells: int, names: NDArray[np.str_], *, genes: Sequence[str] | None, cells: ArrayLike | None
     ) -> Wanted:
         """From names of genes and positions, or a mask, of cells; `None` is all."""
-        rows = np.arange(n_cells)
-        if cells is not None:
-            rows = rows[np.asarray(cells) if np.size(cells) else []]
+        rows = np.arange(n_cells)[chosen_cells(cells)]
         if genes is None or np.array_equal(np.asarray(genes, dtype=str), names):
             return cls(rows, slice(0, len(names)))
         return cls(rows, positions(names, genes, of_model=True))
