@@ -37,12 +37,13 @@ def test_each_setting_is_halved_and_doubled_from_the_best(adata: AnnData) -> Non
     tuned = tl.tune(adata, config=SMALL)
     assert_equal(adata, before, exact=True)
     assert len(tuned.table) == 7
-    assert tuned.table.iloc[0][["n_neighbors", "n_latent", "patience"]].tolist() == [5, 4, 2]
+    assert tuned.table.iloc[0][["n_neighbors", "n_latent", "tolerance"]].tolist() == [5, 4, 5e-4]
     assert set(tuned.table["n_neighbors"]) >= {2, 5, 10}
+    assert set(tuned.table["tolerance"]) == {2.5e-4, 5e-4, 1e-3}
     assert tuned.table.iloc[0][["difference", "low", "high"]].tolist() == [0, 0, 0]
     chosen = tuned.table.query(
         f"n_neighbors == {tuned.n_neighbors} and n_latent == {tuned.config.n_latent} "
-        f"and patience == {tuned.config.patience}"
+        f"and tolerance == {tuned.config.tolerance}"
     )
     assert chosen["loss"].min() <= tuned.table.iloc[0]["loss"]
 
@@ -69,6 +70,11 @@ def test_without_time_there_is_one_trial(adata: AnnData) -> None:
     assert (tuned.config, tuned.n_neighbors) == (SMALL, 5)
 
 
+def test_a_tolerance_is_not_doubled_beyond_what_it_may_be() -> None:
+    trial = _tune._Trial(Config(tolerance=0.08), 5, np.zeros(1), 0.0)
+    assert [config.tolerance for config, _ in _tune._changes("tolerance", trial)] == [0.04, 0.1]
+
+
 def test_what_cannot_be_judged_is_refused(adata: AnnData) -> None:
     with pytest.raises(ValueError, match=r"Config\(hide='molecules'\)"):
         tl.tune(adata, config=Config.detected())
@@ -82,7 +88,7 @@ def test_the_command_prints_the_trials_and_what_to_do(adata: AnnData, tmp_path: 
     arguments += ["--min-genes", "5", "--n-hidden", "8", "--n-latent", "4", "--n-epochs", "2", "--patience", "2"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
-    assert "OUT --n-neighbors 5 --n-latent 4 --patience 2" in done.stdout
+    assert "OUT --n-neighbors 5 --n-latent 4 --tolerance 0.0005" in done.stdout
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
     assert "trials.csv exists" in CliRunner().invoke(main, arguments).stderr
 

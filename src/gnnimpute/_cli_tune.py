@@ -42,7 +42,7 @@ Examples:
 @_run("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
 @settings
 def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None:
-    """Choose neighbours, latent size and patience for the counts in IN, by molecules of IN that were hidden.
+    """Choose neighbours, latent size and when to stop for the counts in IN, by molecules of IN that were hidden.
 
     Each is halved and doubled in turn; what is surely better is kept. The trials and the command to use the result go
     to stdout.
@@ -62,12 +62,14 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
     if out is not None:
         with replacing(out) as beside:
             tuned.table.to_csv(beside, index=False)
-    tried = f"--n-neighbors {tuned.n_neighbors} --n-latent {tuned.config.n_latent} --patience {tuned.config.patience}"
+    tried = (
+        f"--n-neighbors {tuned.n_neighbors} --n-latent {tuned.config.n_latent} --tolerance {tuned.config.tolerance:g}"
+    )
     click.echo(f"{tuned.table.to_string(index=False, float_format=lambda value: f'{value:.5g}')}")
     click.echo(f"Chosen: gnnimpute impute {shlex.quote(str(source))} OUT {' '.join([tried, *_others_given()])}")
 
 
-_NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "n_neighbors", "n_latent", "patience"}
+_NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "n_neighbors", "n_latent", "tolerance"}
 
 
 def _others_given() -> list[str]:

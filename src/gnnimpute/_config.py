@@ -14,6 +14,9 @@ Reads = Literal["components", "genes"]
 Estimate = Literal["mean", "detected", "posterior"]
 Output = Literal["normalized", "counts", "log1p"]
 
+MOST_TOLERANCE = 0.1
+"""Training that stops while its loss falls faster has not begun."""
+
 
 def _setting(default: Any, about: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
     return field(default=default, metadata={"about": about, "low": low, "high": high})
@@ -59,7 +62,7 @@ class Config:
         2, "Epochs without a better validation loss, and at least 64 steps, after which training stops.", low=1
     )
     tolerance: float = _setting(
-        5e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=0.1
+        5e-4, "Least share by which the validation loss must fall in that many epochs.", low=0, high=MOST_TOLERANCE
     )
     averaging: float = _setting(
         0.98, "Weights are averaged over steps with this decay; 0 leaves it out.", low=0, high=0.9999

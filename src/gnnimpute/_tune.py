@@ -1,4 +1,4 @@
-"""Choose neighbours, latent size and patience by molecules that were held out, one setting after the other."""
+"""Choose neighbours, latent size and when to stop by molecules that were held out, one setting after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
-from gnnimpute._config import Config
+from gnnimpute._config import MOST_TOLERANCE, Config
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of
 from gnnimpute._modelled import modelled, prepared_graph
@@ -41,7 +41,7 @@ class Tuned:
     n_neighbors: int
     """For :func:`gnnimpute.pp.prepare`."""
     table: pd.DataFrame
-    """A row for each trial: ``n_neighbors``, ``n_latent``, ``patience``, ``loss`` (mean Poisson loss of the hidden
+    """A row for each trial: ``n_neighbors``, ``n_latent``, ``tolerance``, ``loss`` (mean Poisson loss of the hidden
     molecules), ``difference`` from the first with ``low`` and ``high`` (95 % interval over cells), ``seconds``."""
 
 
@@ -55,7 +55,7 @@ def tune(
     rng: int = 0,
     device: str | None = None,
 ) -> Tuned:
-    """Choose the number of neighbours, the size of the latent and the patience by held-out molecules.
+    """Choose the number of neighbours, the size of the latent and the tolerance by held-out molecules.
 
     A tenth of the molecules is hidden from graph and training. Then each of the three is halved and doubled in turn,
     from the best so far. A setting takes the place of the best only if the interval of the paired difference, over
@@ -94,7 +94,7 @@ def tune(
     started, trial = time.monotonic(), _Trials(adata, max_cells, layer, rng, device)
     best = trial.run(config, trial.n_neighbors)
     rows, first, longest = [best], best, best.seconds
-    for name in ("n_neighbors", "n_latent", "patience"):
+    for name in ("n_neighbors", "n_latent", "tolerance"):
         for changed, n_neighbors in _changes(name, best):
             if time.monotonic() - started + longest > time_limit:
                 log.info("No time for more than %d trials.", len(rows))
@@ -145,8 +145,8 @@ class _Trials:
         values = imputer.transform(kept, graph(kept), estimate="posterior", output="counts")
         losses = score_cells(self._hold_out, values)
         seconds = time.monotonic() - started
-        about = (n_neighbors, config.n_latent, config.patience, losses.mean(), seconds)
-        log.info("%d neighbours, latent of %d, patience %d: loss %.5f, %.0f s", *about)
+        about = (n_neighbors, config.n_latent, config.tolerance, losses.mean(), seconds)
+        log.info("%d neighbours, latent of %d, tolerance %g: loss %.5f, %.0f s", *about)
         return _Trial(config, n_neighbors, losses, seconds)
 
 
@@ -155,7 +155,8 @@ def _changes(name: str, best: _Trial) -> Iterator[tuple[Config, int]]:
         if name == "n_neighbors":
             yield best.config, max(1, round(best.n_neighbors * factor))
         else:
-            value = max(1, round(getattr(best.config, name) * factor))
+            value = getattr(best.config, name) * factor
+            value = max(1, round(value)) if name == "n_latent" else min(value, MOST_TOLERANCE)
             yield replace(best.config, **{name: value}), best.n_neighbors
 
 
@@ -164,7 +165,7 @@ def _tuned(best: _Trial, trials: list[_Trial], first: _Trial) -> Tuned:
         {
             "n_neighbors": t.n_neighbors,
             "n_latent": t.config.n_latent,
-            "patience": t.config.patience,
+            "tolerance": t.config.tolerance,
             "loss": t.losses.mean(),
             **_difference(t, first),
             "seconds": t.seconds,
