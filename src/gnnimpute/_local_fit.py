@@ -69,7 +69,8 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         return
     # Cells in the same group at each level: their sums serve all levels, so that cells are decoded once.
     of_sums, of_cell = np.unique(np.stack(groups, 1), axis=0, return_inverse=True)
-    expected, seen, held_out = _sums(network, split, latent, cells=cells, group=of_cell, n_groups=len(of_sums))
+    group, n_groups = of_cell.ravel(), len(of_sums)
+    expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
     for (level, group_of), group in zip(levels, of_sums.T, strict=True):
         member = _members(group, group_of.max() + 1)
         sums = member @ expected, member @ seen, member @ held_out
