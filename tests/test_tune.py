@@ -37,9 +37,9 @@ def test_each_setting_is_halved_and_doubled_from_the_best(adata: AnnData) -> Non
     tuned = tl.tune(adata, config=SMALL)
     assert_equal(adata, before, exact=True)
     assert len(tuned.table) == 7
-    assert tuned.table.iloc[0][["n_neighbors", "n_latent", "tolerance"]].tolist() == [5, 4, 5e-4]
+    assert tuned.table.iloc[0][["n_neighbors", "n_latent", "tolerance"]].tolist() == [5, 4, 1e-3]
     assert set(tuned.table["n_neighbors"]) >= {2, 5, 10}
-    assert set(tuned.table["tolerance"]) == {2.5e-4, 5e-4, 1e-3}
+    assert set(tuned.table["tolerance"]) == {5e-4, 1e-3, 2e-3}
     assert tuned.table.iloc[0][["difference", "low", "high"]].tolist() == [0, 0, 0]
     chosen = tuned.table.query(
         f"n_neighbors == {tuned.n_neighbors} and n_latent == {tuned.config.n_latent} "
@@ -88,7 +88,7 @@ def test_the_command_prints_the_trials_and_what_to_do(adata: AnnData, tmp_path: 
     arguments += ["--min-genes", "5", "--n-hidden", "8", "--n-latent", "4", "--n-epochs", "2", "--patience", "2"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
-    assert "OUT --n-neighbors 5 --n-latent 4 --tolerance 0.0005" in done.stdout
+    assert "OUT --n-neighbors 5 --n-latent 4 --tolerance 0.001" in done.stdout
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
     assert "trials.csv exists" in CliRunner().invoke(main, arguments).stderr
 

@@ -124,7 +124,7 @@ def dispersion_weights(
         # The posterior is u (1 + y / theta) with u = 1 / (1 / lambda + 1 / theta), and y mostly 0.
         inverse = torch.from_numpy(mean).clamp(min=1e-30).reciprocal_()
         u = torch.empty_like(inverse)
-        hidden, there = np.flatnonzero(held_out), np.flatnonzero(seen)
+        hidden, there = np.flatnonzero(held_out != 0), np.flatnonzero(seen != 0)  # of bits: five times as fast
         molecules, before, counts = held_out.ravel()[hidden], seen.ravel()[hidden], seen.ravel()[there]
         for d, dispersion in enumerate(DISPERSIONS.astype(np.float32)):
             torch.add(inverse, float(1 / dispersion), out=u).reciprocal_()

@@ -80,7 +80,7 @@ def draw(made: Plan, cells: range, *, true_means: bool = False) -> Counts:
         expected = made.library_size[cell] * made.profile[made.batch[cell], made.group[cell]]
         rate = _varied(expected, made.genes.bcv_factor, params.bcv_common, rng=stream)
         count = stream.poisson(rate)
-        found = np.flatnonzero(count)
+        found = np.flatnonzero(count > 0)
         true_rows.add(found, count[found])
         if dropout is not None:
             mid, shape = dropout[:, cell]
