@@ -192,6 +192,8 @@ def test_torchrun_imputes_as_one_process_and_the_first_alone_writes_and_talks(tm
     tiny = ["--min-genes", "0", "--n-epochs", "3", "--n-hidden", "8", "--n-latent", "4"]
     # The linear part is the same for any number of processes; dropout and shared neighbours are not.
     tiny += ["--n-components", "0", "--reads", "genes", "--dropout-rate", "0", "--neighbors-key", "none"]
+    # Large steps make of rounding up to 2 % of a value: Adam takes as much of a gradient that is next to 0.
+    tiny += ["--learning-rate", "0.002"]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--redirects", "1:3"]
     torchrun += ["--log-dir", "said"]
     impute = ["-m", "gnnimpute", "impute", "in.h5ad", "out.h5ad", "--save-model", "m.safetensors", *tiny]
@@ -214,10 +216,7 @@ def test_torchrun_imputes_as_one_process_and_the_first_alone_writes_and_talks(tm
     made, expected = (anndata.read_h5ad(tmp_path / name) for name in ("out.h5ad", "one.h5ad"))
     losses = (adata.uns["gnnimpute"]["loss"]["validation"] for adata in (made, expected))
     np.testing.assert_allclose(*losses, rtol=1e-3)
-    # Rounding of weights (2e-7) moves values of so small a network by up to 2 %, on average by .4 %, as much as this.
-    made, expected = (adata.layers["gnnimpute"] for adata in (made, expected))
-    np.testing.assert_allclose(made, expected, rtol=5e-2)
-    assert np.abs(made - expected).mean() < 1e-2 * expected.mean()
+    np.testing.assert_allclose(made.layers["gnnimpute"], expected.layers["gnnimpute"], rtol=1e-2)
 
 
 def test_alone_nothing_changes():

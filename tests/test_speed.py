@@ -134,11 +134,16 @@ def test_the_benchmark_for_gpus_runs_on_a_cpu(script, monkeypatch, tmp_path, cap
     out = tmp_path / "gpu.json"
     size = ["--cells", "200", "--genes", "60", "--epochs", "1", "--product", "512", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["gpu.py", *size, "--out", str(out)])
-    script("gpu").main()
+    gpu = script("gpu")
+    # Rates of one moment and seconds of another: of a machine a thousand times as fast, no noise lifts a share above 1.
+    monkeypatch.setattr(
+        gpu, "rates", lambda *given, of=gpu.rates: {name: 1000 * rate for name, rate in of(*given).items()}
+    )
+    gpu.main()
     made = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == made
     for part in ("neighbors", "training", "decoding"):
-        assert made[part]["share_of_floor"] > 0  # of a moment, it may be anything: rates are those of another moment
+        assert 0 < made[part]["share_of_floor"] < 1
     assert made["training"]["seconds"] < made["trained_and_ready_to_decode_seconds"]
 
 
