@@ -49,3 +49,13 @@ def test_a_network_starts_near_the_gene_means(counts, config):
         assert np.isfinite(decoded).all()
         assert (decoded >= 0).all()
         assert decoded.max() > 0
+
+
+def test_components_that_are_rounding_errors_are_not_blown_up(counts):
+    """Cells without neighbours have no components of these, but for what a solver leaves of nothing."""
+    alone = NeighborGraph(np.arange(counts.shape[0])[:, None])
+    network = start(counts, alone, SMALL, rng=np.random.default_rng(0)).network
+    assert torch.isfinite(network.attention1.weight / network.scale[:, None]).all()
+    blown_up = network.scale[network.scale != 1]
+    assert 0 < len(blown_up) < len(network.scale)
+    assert blown_up.min() > 1e-6 * blown_up.max()

@@ -29,6 +29,8 @@ ACTIVATIONS = 2**31
 machine."""
 _WARM_UP = 24
 """Steps over which the learning rate rises, or two epochs, if these are fewer."""
+_ROUNDING = 1e-6
+"""Share of the largest deviation of a component below which one is rounding error, not to be blown up to 1."""
 _LEAST_SPREAD = 0.05
 """Molecules that the expression of any gene may differ by: one that was never more than one molecule can be learnt."""
 
@@ -115,7 +117,8 @@ def _standardize(network: Autoencoder, rows: Rows) -> None:
     network.mean.copy_(mean)
     if network.reads_components:
         deviation = projections(network, rows).std(0)
-    # Few cells have fewer components than there is room for: the rest is 0.
+        # Few cells, or such without neighbours, have fewer components than there is room for: the rest is 0, or nearly.
+        deviation[deviation < _ROUNDING * deviation.max()] = 0
     network.scale.copy_(torch.where(deviation > 0, deviation, 1))
 
 
