@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import warnings
 
@@ -10,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gnnimpute._command import BUG, INTERRUPTED, MISUSE, Command, Option, explain
+from gnnimpute._command import BUG, INTERRUPTED, MISUSE, OWN_PROCESS, Command, Option, explain, importing
 
 
 def failing(error: BaseException) -> Command:
@@ -95,3 +96,19 @@ def test_help_is_in_sections_in_the_order_of_the_options() -> None:
     places = [help_text.index(part) for part in ("First:", "--b", "--c", "Second:", "--a", "Messages:", "--debug")]
     assert places == sorted(places)
     assert help_text.endswith("Examples:\n  x --a 1\n  x --b 2\n")
+
+
+@pytest.mark.parametrize(("own", "is_frozen"), [(OWN_PROCESS, True), (None, False)])
+def test_only_a_command_with_a_process_to_itself_stops_looking_through_libraries(own, is_frozen):
+    @click.command()
+    def command():
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+
+    assert not gc.get_freeze_count()
+    try:
+        assert CliRunner().invoke(command, obj=own).exit_code == 0
+        assert bool(gc.get_freeze_count()) == is_frozen
+    finally:
+        gc.unfreeze()

@@ -120,20 +120,6 @@ def test_truncated_loss_is_least_at_the_mean_of_all_counts_not_of_those_detected
     assert shares[np.argmin(losses)] == pytest.approx(0.125, abs=0.02)
 
 
-@pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_shares_of_hidden_entries_and_their_gradient_are_those_of_a_softmax(
-    counts: sp.csr_matrix, rng: np.random.Generator, scale: float
-) -> None:
-    kept, held_out = split(counts, "molecules")
-    hidden, weights = Hidden.of(held_out, kept, Config()), torch.from_numpy(rng.normal(size=held_out.nnz))
-    logits = [(scale * a_decoding(np.random.default_rng(1))).detach().requires_grad_() for _ in range(2)]
-    found = hidden.log_shares(logits[0]), logits[1].log_softmax(1)[hidden.rows, hidden.cols]
-    torch.testing.assert_close(*found)
-    for values in found:
-        (values * weights).sum().backward()
-    torch.testing.assert_close(logits[0].grad, logits[1].grad)
-
-
 def test_hidden_holds_what_is_hidden_and_its_exposure() -> None:
     hidden = sp.csr_matrix(np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]], np.float32))
     kept = sp.csr_matrix(np.array([[4, 0, 0], [0, 1, 0], [0, 5, 0]], np.float32))

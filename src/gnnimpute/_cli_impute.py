@@ -113,7 +113,9 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     started = time.monotonic()
     config = _checked(options, overwrite=overwrite)
     with importing():
-        from gnnimpute import _describe, io, pp, tl  # noqa: F401 -- all that is needed below
+        import anndata  # noqa: F401 -- all that is needed below
+
+        from gnnimpute import _describe, io, pp, tl  # noqa: F401
     if impute_stores(source, out, options, config=config, overwrite=overwrite, quiet=quiet):
         return
     genes, key = options["genes"], options["key_added"]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MISUSE, BUG, NO_GAIN, INTERRUPTED = 2, 1, 3, 130
 """Exit codes: bad usage or bad input, an error that nobody foresaw, imputation would not help, and Ctrl-C."""
 
+OWN_PROCESS = object()
+"""Object of the root context of a command that has its process to itself."""
+
 _ARGUMENTS = "gnnimpute.arguments"
 _EXPECTED = (ValueError, LookupError, TypeError, OSError, MemoryError, FloatingPointError)
 
@@ -88,11 +91,16 @@ class Command(click.Command):
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import large libraries without looking for garbage, a thousand times, where there is none."""
+    """Import large libraries without looking for garbage, a hundred times, where there is none.
+
+    In a process of its own, a command does not look through them later either.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
+        if click.get_current_context().find_root().obj is OWN_PROCESS:
+            gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

@@ -6,12 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from gnnimpute._counts import moments
 from gnnimpute._directions import directions
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
@@ -84,6 +84,6 @@ def principal_components(
 def log_normalized(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
     """Each cell scaled to the same total, then log1p; cells without counts stay empty."""
     total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    scale = np.divide(target_total, total, out=np.zeros_like(total), where=total > 0).astype(np.float32)
-    data = np.log1p(counts.data * np.repeat(scale, np.diff(counts.indptr)), dtype=np.float32)
-    return sp.csr_matrix((data, counts.indices, counts.indptr), counts.shape)
+    from gnnimpute._rows import log_scaled  # brings PyTorch
+
+    return log_scaled(counts, np.divide(target_total, total, out=np.zeros_like(total), where=total > 0))

@@ -12,6 +12,7 @@ import torch
 from gnnimpute._counts import totals
 from gnnimpute._estimates import dispersion_weights, group_ratio
 from gnnimpute._infer import cells_at_once, chunks
+from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
     from typing import Any
@@ -112,8 +113,12 @@ def _sums(
     member = _members(group, n_groups)
     seen, held_out = ((member @ part[cells]).toarray() for part in split)
     total = torch.from_numpy(totals(split.kept)[cells]).to(latent)
-    expected = np.zeros_like(seen)
-    for c in chunks(len(cells), cells_at_once(expected.shape[1])):
+
+    @torch.no_grad()
+    def expected(c: slice) -> Floats:
         share = network.shares(latent[torch.from_numpy(cells[c]).to(latent.device)])
-        expected += member[:, c] @ (share * total[c, None]).cpu().numpy()
-    return expected, seen, held_out
+        molecules: Floats = member[:, c] @ (share * total[c, None]).cpu().numpy()
+        return molecules
+
+    parts = side_by_side_map(expected, chunks(len(cells), cells_at_once(seen.shape[1])), latent.device)
+    return sum(parts, np.zeros_like(seen)), seen, held_out

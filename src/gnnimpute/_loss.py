@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -69,29 +69,6 @@ class Hidden(NamedTuple):
         # The gradient of this takes less time than that of values[rows, cols].
         return values.take(self.rows * values.shape[1] + self.cols)
 
-    def log_shares(self, logits: Tensor) -> Tensor:
-        """Of the logarithms of the shares, of logits of shape (n_cells, n_genes), those of what was hidden, (nnz,)."""
-        found: Tensor = _LogShares.apply(logits, self.rows, self.cols)  # type: ignore[no-untyped-call]
-        return found
-
-
-class _LogShares(torch.autograd.Function):
-    """Logarithm of the softmax at some entries. Its gradient is made in place of the shares, in one go over them."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-        shares, (largest, where) = logits.softmax(1), logits.max(1, keepdim=True)
-        normalizer = (largest - shares.gather(1, where).log())[:, 0]
-        places = rows * logits.shape[1] + cols
-        ctx.save_for_backward(shares, rows, places)
-        return logits.take(places) - normalizer[rows]
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
-        shares, rows, places = ctx.saved_tensors
-        of_cell = shares.new_zeros(len(shares)).index_add_(0, rows, grad[0])
-        return shares.mul_(-of_cell[:, None]).put_(places, grad[0], accumulate=True), None, None
-
 
 def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
     r"""Loss of the decoded cells on what was hidden of them.
@@ -117,11 +94,10 @@ def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config
     mean squared error of counts scaled to the median total. Of hidden non-zeros the network then predicts what is
     beyond the one molecule that each of them has for sure.
     """
-    if is_of_hidden_alone(config):
-        at_hidden = hidden.log_shares(decoded) if network.is_share else hidden.at(decoded)
-        return entries_loss(network, at_hidden, hidden, config=config)
     value = F.log_softmax(decoded, dim=1) if network.is_share else decoded
     at_hidden = hidden.at(value)
+    if is_of_hidden_alone(config):
+        return entries_loss(network, at_hidden, hidden, config=config)
     if config.loss == "squared_error":
         return _all_squared_errors(network, decoded, at_hidden, hidden)
     log_exposure, dispersion = _log_exposure(hidden), network.log_dispersion.exp()

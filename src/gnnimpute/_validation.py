@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from gnnimpute._infer import attend, cells_at_once, chunks, embed, read
 from gnnimpute._loss import Hidden, entries_loss, hidden_loss, is_of_hidden_alone, weight
 from gnnimpute._rows import Rows
+from gnnimpute._threads import Threads, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,13 +105,17 @@ class Validation:
     def _losses(self, network: Autoencoder, shares: Sequence[float]) -> list[float]:
         """Loss with each share of the linear part."""
         latent = self.latent(network)[torch.from_numpy(self._cells).to(network.mean.device)]
-        losses, n = np.zeros(len(shares)), 0.0
-        for b, (block, hidden) in enumerate(zip(torch.split(latent, self._at_once), self._hidden, strict=True)):
-            here = float(weight(hidden, config=self.config))
+        blocks = torch.split(latent, self._at_once)
+        weights = [float(weight(hidden, config=self.config)) for hidden in self._hidden]
+
+        @torch.no_grad()
+        def losses(b: int) -> NDArray[np.float64]:
             each = self._each if is_of_hidden_alone(self.config) else self._each_of_all
-            losses += here * np.array([float(loss) for loss in each(network, block, b, shares)])
-            n += here
-        return list(losses / max(n, 1.0))
+            return weights[b] * np.array([float(loss) for loss in each(network, blocks[b], b, shares)])
+
+        with side_by_side(latent.device) if is_of_hidden_alone(self.config) else nullcontext(Threads()) as threads:
+            total = sum(threads.map(losses, range(len(blocks))), np.zeros(len(shares)))
+        return list(total / max(sum(weights), 1.0))
 
     def _each(self, network: Autoencoder, latent: Tensor, b: int, shares: Sequence[float]) -> Iterator[Tensor]:
         """Loss of block `b` with each share: the parts are mixed where something was hidden, and nowhere else."""

@@ -16,6 +16,7 @@ from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, pos
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._rows import units
+from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,11 +56,14 @@ class Decoder:
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
         total, unit = totals(counts), units(counts)
-        for c in chunks(len(cells), cells_at_once(counts.shape[1])):
+
+        def block(c: slice) -> tuple[slice, NDArray[np.float32]]:
             here = cells[c]
             decoded = self.decoded(latent[torch.from_numpy(here).to(latent.device)])
             own = counts[here].toarray() if estimate == "posterior" else None
-            yield c, self.scaled(decoded, total[here], unit[here], own=own, estimate=estimate, output=output)
+            return c, self.scaled(decoded, total[here], unit[here], own=own, estimate=estimate, output=output)
+
+        return side_by_side_map(block, chunks(len(cells), cells_at_once(counts.shape[1])), latent.device)
 
     def scaled(
         self,

@@ -17,7 +17,7 @@ from gnnimpute._cli_impute import impute
 from gnnimpute._cli_read import orientation_option
 from gnnimpute._cli_simulate import simulate
 from gnnimpute._cli_tune import tune
-from gnnimpute._command import Command
+from gnnimpute._command import OWN_PROCESS, Command
 from gnnimpute._options import MODEL
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main() -> None:
 def run() -> None:
     """The command in a process of its own."""
     try:
-        main(prog_name="gnnimpute")
+        main(prog_name="gnnimpute", obj=OWN_PROCESS)
     finally:
         gc.freeze()  # all goes with the process: to look for garbage in it first takes half a second
 
