@@ -107,13 +107,15 @@ class Validation:
         latent = self.latent(network)[torch.from_numpy(self._cells).to(network.mean.device)]
         blocks = torch.split(latent, self._at_once)
         weights = [float(weight(hidden, config=self.config)) for hidden in self._hidden]
+        alone = is_of_hidden_alone(self.config)
 
         @torch.no_grad()
         def losses(b: int) -> NDArray[np.float64]:
-            each = self._each if is_of_hidden_alone(self.config) else self._each_of_all
+            each = self._each if alone else self._each_of_all
             return weights[b] * np.array([float(loss) for loss in each(network, blocks[b], b, shares)])
 
-        with side_by_side(latent.device) if is_of_hidden_alone(self.config) else nullcontext(Threads()) as threads:
+        # Where the loss takes all entries, the share is set in the network: one block after the other.
+        with side_by_side(latent.device) if alone else nullcontext(Threads()) as threads:
             total = sum(threads.map(losses, range(len(blocks))), np.zeros(len(shares)))
         return list(total / max(sum(weights), 1.0))
 
