@@ -67,7 +67,8 @@ class Values:
     def _imputed(
         self, cells: Cells, columns: NDArray[np.int64], own: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
-        latent = torch.from_numpy(cells.latent).to(self.decoder.network.mean.device)
+        # PyTorch's own memory: the last bit of a product varies with how NumPy's is aligned.
+        latent = torch.tensor(cells.latent, device=self.decoder.network.mean.device)
         if 2 * len(columns) < len(self.decoder.network.mean):
             normalizer = torch.from_numpy(cells.log_normalizer).to(latent.device)
             decoded = self.decoder.decoded(latent, columns, normalizer)
