@@ -83,7 +83,7 @@ def principal_components(
 
 def log_normalized(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
     """Each cell scaled to the same total, then log1p; cells without counts stay empty."""
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     from gnnimpute._rows import log_scaled  # brings PyTorch
 
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     return log_scaled(counts, np.divide(target_total, total, out=np.zeros_like(total), where=total > 0))
