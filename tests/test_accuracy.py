@@ -5,16 +5,13 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
-if TYPE_CHECKING:
-    import pytest
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy" / "twins.py"
+SCRIPTS = Path(__file__).parents[1] / "benchmarks" / "accuracy"
 
 
 def test_genes_that_share_molecules_are_found_and_the_later_one_left_out(
@@ -28,9 +25,32 @@ def test_genes_that_share_molecules_are_found_and_the_later_one_left_out(
     adata.write_h5ad(tmp_path / "in.h5ad")
 
     monkeypatch.setattr(sys, "argv", ["twins.py", str(tmp_path / "in.h5ad"), str(tmp_path / "out.h5ad")])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    runpy.run_path(str(SCRIPTS / "twins.py"), run_name="__main__")
 
     assert "gene-4  gene-20  equal in 100% of the cells" in capsys.readouterr().out
     left = anndata.read_h5ad(tmp_path / "out.h5ad")
     assert list(left.var_names) == [name for name in adata.var_names if name != "gene-20"]
     assert left.n_obs == adata.n_obs
+
+
+@pytest.mark.slow
+def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    programs = rng.gamma(0.5, 4.0, (3, 500))
+    expression = programs[rng.integers(3, size=150)] * rng.gamma(3.0, 1 / 3, (150, 500))
+    anndata.AnnData(sp.csr_matrix(rng.poisson(expression).astype(np.float32))).write_h5ad(tmp_path / "in.h5ad")
+
+    asked = [str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.csv"), "--methods", "gene mean;gnnimpute"]
+    monkeypatch.setattr(sys, "argv", ["attainable.py", *asked])
+    runpy.run_path(str(SCRIPTS / "attainable.py"), run_name="__main__")
+
+    rows = [line.split("|")[4:7] for line in capsys.readouterr().out.splitlines() if line.startswith("| in ")]
+    losses = {name.strip(): float(loss) for name, loss, _ in rows}
+    shares = {name.strip(): float(share.strip(" %")) for name, _, share in rows}
+    assert min(losses, key=losses.__getitem__) == "its posterior"
+    assert (shares["its posterior"], shares["gene mean"]) == (100, 0)
+    assert 50 < shares["gnnimpute (posterior)"] < 100
+    assert shares["gnnimpute"] < shares["gnnimpute (posterior)"]
+    assert shares["the true mean"] < 100

@@ -1,0 +1,135 @@
+"""How much of what can be won do methods win? Molecules hidden from simulated counts, whose best prediction is known.
+
+    python benchmarks/accuracy/attainable.py FILES... --out results.csv [--methods "gene mean;gnnimpute"] [--peers DIR]
+
+A model is fitted to the counts of each file and then taken for the truth: the expression of a gene in a cell is drawn
+from a gamma distribution around the model's mean, with the model's dispersion, and counts are Poisson. No method can
+predict these molecules better than who knows all means and dispersions, and has each cell's own counts: the posterior
+of the truth. The table has the shares of the way from the mean of each gene to there. README.md says what they mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from anndata import AnnData
+
+import gnnimpute as gi
+from gnnimpute import _benchmark, _results
+from gnnimpute._adapters import built_in, chosen, peers
+from gnnimpute._estimates import posterior
+from gnnimpute._judge import Budget, Case, Protocol
+from gnnimpute._paired import label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+METHODS = ("gene mean", "neighbour and gene mean", "PCA", "gnnimpute")
+WORST = "gene mean"
+MEAN, BEST = "the true mean", "its posterior"
+
+
+class Simulated(NamedTuple):
+    """Counts, and what they were drawn from."""
+
+    counts: AnnData
+    mean: np.ndarray
+    """Expected counts, of shape (n_cells, n_genes)."""
+    dispersion: np.ndarray
+    """Of each gene, of shape (n_genes,); infinite where cells do not differ from the mean."""
+
+    @classmethod
+    def like(cls, path: Path) -> Simulated:
+        """As the fitted model of a file would have it."""
+        adata = gi.io.read(path)
+        gi.pp.prepare(adata, filter=True)
+        imputer = gi.tl.fit(adata)
+        counts = sp.csr_matrix(adata.layers["counts"])
+        graph = gi.NeighborGraph.from_sparse(adata.obsp["gnnimpute_neighbors_distances"], nearest="smallest")
+        mean, dispersion = imputer.transform(counts, graph, output="counts"), imputer.dispersion_
+        rng = np.random.default_rng(0)
+        # A gamma distribution of shape 1e6 is a point, for counts.
+        shape = np.minimum(dispersion, 1e6)
+        rows = [sp.csr_matrix(rng.poisson(row * rng.gamma(shape) / shape).astype(np.float32)) for row in mean]
+        return cls(AnnData(sp.vstack(rows, "csr"), obs=adata.obs[[]], var=adata.var[[]]), mean, dispersion)
+
+    def known(self, protocol: Protocol, seed: int) -> dict[str, float]:
+        """Poisson loss of who knows what the counts were drawn from, without and with the counts that are left."""
+        case = Case.make(self.counts, protocol, seed=seed)
+        mean = (1 - protocol.rate) * self.mean[case.cells][:, case.genes]
+        best = posterior(mean, case.adata.X.toarray(), self.dispersion[case.genes])
+        where = {"cells": case.cells, "genes": case.genes, "rng": seed}
+        return {
+            name: gi.metrics.score(case.hold_out, values, **where)["poisson_loss"].value
+            for name, values in ((MEAN, mean), (BEST, best))
+        }
+
+
+def table(results: pd.DataFrame, known: dict[tuple, dict[str, float]]) -> str:
+    """Losses, and shares of what can be won, in Markdown.
+
+    Parameters
+    ----------
+    results
+        Rows of `gnnimpute benchmark`.
+    known
+        Losses of who knows the truth, for each set, share of the molecules and seed.
+    """
+    found = results[results["metric"] == "poisson_loss"]
+    lines = ["| data | hidden | seed | method | Poisson loss | of what can be won |", "|---|---|---|---|---|---|"]
+    for (data, rate, seed), part in found.groupby(["data", "rate", "seed"], sort=False):
+        names = [label(*pair) for pair in zip(part["method"], part["estimate"], strict=True)]
+        losses = dict(zip(names, part["value"], strict=True)) | known[data, rate, seed]
+        if WORST not in losses:
+            continue
+        for name, loss in sorted(losses.items(), key=lambda pair: pair[1]):
+            share = (losses[WORST] - loss) / (losses[WORST] - losses[BEST])
+            lines.append(f"| {data} | {rate:g} | {seed} | {name} | {loss:.5f} | {share:.1%} |")
+    return "\n".join(lines)
+
+
+def run(args: argparse.Namespace) -> Iterator[tuple[tuple, dict[str, float]]]:
+    """Run what is not in the file of the results yet; the losses of who knows the truth."""
+    methods = chosen(built_in({}) + (peers(args.peers) if args.peers else []), args.methods)
+    protocols = [Protocol("thin", rate) for rate in args.hide]
+    for path in args.files:
+        simulated = Simulated.like(path)
+        rows = _benchmark.run(
+            {path.stem: simulated.counts}, methods=methods, protocols=protocols, seeds=range(args.seeds), out=args.out,
+            budget=Budget(time_limit=args.time_limit, threads=args.threads),
+        )  # fmt: skip
+        for _ in rows:
+            pass
+        for protocol in protocols:
+            for seed in range(args.seeds):
+                yield (path.stem, protocol.rate, seed), simulated.known(protocol, seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run methods and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="files with raw counts in layers['counts'] or X")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write, or to go on from")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the hiding, from 0 (default 1)")
+    parser.add_argument("--hide", type=float, nargs="+", default=[0.1], help="shares of the molecules (default 0.1)")
+    parser.add_argument("--methods", type=lambda text: text.split(";"), default=METHODS,
+                        help=f"names with ; between (default: {';'.join(METHODS)})")  # fmt: skip
+    parser.add_argument("--peers", type=Path, help="folder of adapters of other methods, such as benchmarks/peers")
+    parser.add_argument("--time-limit", type=float, default=3600, help="seconds of each method (%(default)g)")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "2")))
+    args = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    known = dict(run(args))
+    print(table(_results.read(args.out), known))
+
+
+if __name__ == "__main__":
+    main()
