@@ -227,3 +227,13 @@ def test_the_command_explains_the_layer_that_is_named(
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert asked == ["other", "other"]
+
+
+def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:
+    imputer = tl.fit(adata, config=Config(loss="squared_error", n_hidden=16, n_latent=4, n_epochs=15))
+    imputer.network_.linear.weight.fill_(0.25)
+    why = tl.explain(adata, "cell70", "gene1", imputer=imputer)
+    part = why.linear
+    assert 0.25 * part.value + 0.75 * part.network == pytest.approx(why.mean, rel=1e-3)
+    assert part.typical + part.own + part.neighbors == pytest.approx(part.value, rel=1e-3)
+    assert part.value == pytest.approx(tl.explain(adata, "cell71", "gene1", imputer=imputer).linear.value, rel=0.5)

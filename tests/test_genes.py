@@ -84,7 +84,7 @@ def test_names_must_fit_and_be_unique(matrix, call, said):
     ("wanted", "said"),
     [
         (["cd3d", "LYZ"], r"Gene 'cd3d' is not there \(1 of 2 are not\). Did you mean 'CD3D'"),
-        (["XIST"], r"Gene 'XIST' is not there \(1 of 1 are not\). There is 'CD3D', 'CD3E', 'MS4A1', 'LYZ'\."),
+        (["XIST"], r"Gene 'XIST' is not there \(1 of 1 are not\). There are: 'CD3D', 'CD3E', 'LYZ', 'MS4A1'\."),
     ],
     ids=["near", "far"],
 )

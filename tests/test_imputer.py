@@ -230,3 +230,15 @@ def test_the_same_seed_gives_the_same_bits(counts, graph):
 def test_a_device_that_is_not_there_is_refused(counts, graph, device, said):
     with pytest.raises(ValueError, match=rf"device='{device}'.*{said}"):
         GNNImputer(SMALL, device=device).fit(counts, graph)
+
+
+def test_squared_error_of_hidden_molecules_finds_the_means(rng: np.random.Generator) -> None:
+    programs = rng.gamma(0.5, 1, (3, 200))
+    programs /= programs.sum(1, keepdims=True)
+    share = programs[rng.integers(3, size=300)]
+    counts = sp.csr_matrix(rng.poisson(share * 800).astype(np.float32))
+    graph = NeighborGraph.from_embedding(share, n_neighbors=5)
+    imputer = GNNImputer(Config(loss="squared_error", n_hidden=16, n_latent=4)).fit(counts, graph, progress=False)
+    truth = share * imputer.target_total_
+    error = np.sqrt(np.mean((imputer.transform(counts, graph) - truth) ** 2))
+    assert error < 0.25 * np.sqrt(np.mean((truth - truth.mean(0)) ** 2))

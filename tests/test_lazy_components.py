@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from gnnimpute import _lazy_components
 from gnnimpute._blocks import by_cells
@@ -12,7 +13,6 @@ from gnnimpute._components import principal_components
 from gnnimpute._lazy_components import lazy_principal_components
 
 if TYPE_CHECKING:
-    import pytest
     import scipy.sparse as sp
 
 
@@ -61,3 +61,14 @@ def test_counts_are_read_four_times(counts: sp.csr_matrix) -> None:
     blocks = array.from_array(counts.toarray(), chunks=(90, -1)).map_blocks(counting, meta=np.empty((0, 0), np.float32))
     lazy_principal_components(by_cells(blocks, where="X"), n_pcs=3, passing=np.ones(90, dtype=bool))
     assert n_read == 4
+
+
+@pytest.mark.parametrize(
+    ("n_pcs", "n_passing", "text"),
+    [(0, 5, "n_pcs=0: give at least 1"), (-3, 5, "n_pcs=-3: give at least 1"), (2, 1, "Only 1 cell passes")],
+)
+def test_components_that_there_cannot_be(counts: sp.csr_matrix, n_pcs: int, n_passing: int, text: str) -> None:
+    passing = np.arange(5) < n_passing
+    for find, matrix in ((principal_components, counts[:5]), (lazy_principal_components, lazily(counts[:5]))):
+        with pytest.raises(ValueError, match=text):
+            find(matrix, n_pcs=n_pcs, passing=passing)

@@ -133,3 +133,21 @@ def test_genes_that_are_missing_are_named_once(lazy: anndata.AnnData, caplog: py
     caplog.clear()
     gi.tl.impute(lazy[:, 10:].copy(), imputer=imputer)
     assert caplog.text.count("are missing from the counts") == 1
+
+
+@pytest.mark.parametrize("reads", ["genes", "components"])
+def test_a_block_in_which_no_cell_passes(reads: Any) -> None:
+    import dask.array as da
+
+    adata = plain()
+    counts = adata.X.tolil()
+    counts[40:80] = 0
+    adata.X = da.from_array(counts.tocsr(), chunks=(40, -1), asarray=False)
+    gi.pp.prepare(adata, min_genes=5, min_cells=30)
+    assert not adata.obs["gnnimpute_pass"][40:80].any()
+    config = Config(reads=reads, n_hidden=8, n_latent=4, n_epochs=1)
+    gi.tl.impute(adata, config=config, progress=False)
+    passing = adata.obs["gnnimpute_pass"].to_numpy()
+    assert np.isfinite(adata.obsm["gnnimpute"][passing]).all()
+    assert (adata.layers["gnnimpute"].compute()[passing].sum(1) > 0).all()
+    assert np.isnan(adata.obsm["gnnimpute"][40:80]).all()

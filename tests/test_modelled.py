@@ -21,6 +21,7 @@ DEFAULTS = {
     "batch_key": None,
     "n_neighbors": 5,
     "allow_non_counts": False,
+    "device": None,
 }
 
 

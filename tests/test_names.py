@@ -113,6 +113,9 @@ def test_ensembl_ids_agree_with_the_aligner(data_dir, name):
 
 
 def test_suggestion_names_what_is_near_or_what_there_is():
+    many = suggestion("xyz", map(str, range(3000)))
+    assert many.startswith("There are 3000, such as '0', '1', '10', ")
+    assert len(many) < 120
     assert suggestion("count", ["counts", "spliced"]) == "Did you mean 'counts'?"
     assert suggestion("COUNTS", ["counts"]) == "Did you mean 'counts'?"
     assert suggestion("xyz", ["spliced", "counts"]) == "There are: 'counts', 'spliced'."

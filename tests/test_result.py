@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute._result import Surrounded, check_key, spread, spread_graph
+from gnnimpute._connectivities import spread_graph
+from gnnimpute._result import Surrounded, check_key, spread
 from gnnimpute._values import place
 
 TARGET = 20.0

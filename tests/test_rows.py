@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -147,3 +149,9 @@ def test_rows_of_hidden_nonzeros_are_on_average_those_of_all() -> None:
     everything = Rows(counts, 60.0).normalized(slice(None))
     assert rows.mean() == pytest.approx(everything.mean(), rel=0.03)
     assert Rows(kept, 60.0).normalized(slice(None)).mean() < 0.93 * everything.mean()
+
+
+def test_more_values_than_32_bits_can_number_are_numbered_with_64() -> None:
+    many = 2**31 + 5
+    matrix = SimpleNamespace(nnz=many, indptr=np.array([0, many]), indices=np.zeros(1), data=np.ones(1), shape=(1, 1))
+    assert _rows._tensor(matrix, "cpu").crow_indices().tolist() == [0, many]

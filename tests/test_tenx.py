@@ -226,3 +226,13 @@ def test_h5ad_called_h5(tmp_path, counts):
     AnnData(counts).write_h5ad(tmp_path / "x.h5")
     np.testing.assert_array_equal(gio.read(tmp_path / "x.h5").X.toarray(), counts.toarray())
     assert anndata.read_h5ad(tmp_path / "x.h5").shape == counts.shape
+
+
+@pytest.mark.parametrize("axis", ["obs", "var"])
+def test_a_name_that_such_lists_cannot_hold(tmp_path, counts, axis):
+    adata = AnnData(counts.copy())
+    names = getattr(adata, axis).index
+    setattr(adata, f"{axis}_names", ["a\t1", *names[1:]])
+    with pytest.raises(TypeError, match=r"cannot hold the name 'a\\t1': rename it"):
+        gio.write(adata, tmp_path / "out.mtx", key=None)
+    assert not any(tmp_path.iterdir())

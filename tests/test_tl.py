@@ -331,3 +331,22 @@ def test_intervals_of_a_model_of_nonzeros_are_refused_in_words_of_theirs(adata):
     detected = tl.fit(adata, config=Config.detected(n_hidden=8, n_latent=4, n_epochs=1))
     with pytest.raises(ValueError, match=r"Intervals, .* \(--hide molecules\)"):
         tl.explain(adata, "cell1", "gene1", imputer=detected)
+
+
+def test_neighbors_are_sought_where_all_else_is_computed(
+    counts: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is there is left alone if the CPU is asked for."""
+    asked, from_embedding = [], NeighborGraph.from_embedding
+
+    def recorded(*points, **options):
+        asked.append(options["device"])
+        return from_embedding(*points, **options)
+
+    monkeypatch.setattr(NeighborGraph, "from_embedding", recorded)
+    adata = AnnData(counts.copy())
+    pp.prepare(adata, min_genes=1, max_mito_pct=None, max_total=None, n_pcs=5, device="cpu")
+    config = Config(n_hidden=8, n_latent=4, n_epochs=1)
+    tl.fit(adata, config=config, device="cpu", progress=False)
+    tl.impute(adata, config=config, device="cpu", use_rep="gnnimpute_pca", progress=False)
+    assert asked == ["cpu"] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from gnnimpute import NeighborGraph, _training
@@ -59,3 +60,16 @@ def test_components_that_are_rounding_errors_are_not_blown_up(counts):
     blown_up = network.scale[network.scale != 1]
     assert 0 < len(blown_up) < len(network.scale)
     assert blown_up.min() > 1e-6 * blown_up.max()
+
+
+@pytest.mark.parametrize("loss", ["poisson", "squared_error"])
+def test_the_linear_part_speaks_the_units_of_the_network(rng, loss):
+    """Shares, or expression: both are mixed with what the network decodes."""
+    rates = rng.gamma(0.5, 1, (2, 60))[np.repeat([0, 1], 60)] * 8
+    kept = sp.csr_matrix(rng.poisson(rates).astype(np.float32))
+    graph = NeighborGraph.from_embedding(rates, n_neighbors=5)
+    network = start(kept, graph, Config(loss=loss, n_hidden=8, n_latent=4), rng=rng).network
+    whole = 1 if loss == "poisson" else float(network.target_total)
+    assert float(network.linear.intercept.sum()) == pytest.approx(whole, rel=1e-3)
+    with torch.no_grad():
+        assert network.linear(torch.zeros(1, 50)).sum().item() == pytest.approx(whole, rel=1e-3)

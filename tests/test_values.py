@@ -200,3 +200,23 @@ def test_a_large_result_is_announced(caplog: pytest.LogCaptureFixture, monkeypat
         new_array(100_000, 10_000)
     assert "100000 cells x 10000 genes, 4.0 GB" in caplog.text
     assert "out=" in caplog.text
+
+
+def test_threads_are_given_back_while_an_error_is_looked_at(
+    counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(blocks: Any, *_: Any, **__: Any) -> None:
+        next(iter(blocks))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_values, "fit_dispersion", fails)
+    monkeypatch.setattr(_values, "cells_at_once", lambda _: 5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError) as error:
+            a_decoder("poisson", "molecules").fit_dispersion(Split(counts, counts), latent)
+        assert error.tb is not None  # which holds all that was being done
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

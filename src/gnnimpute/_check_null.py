@@ -67,9 +67,10 @@ def impute_null(counts: sp.csr_matrix, groups: NDArray[np.int64], trial: Trial) 
 
     hold_out = metrics.HoldOut.thin(counts, 0.1, rng=trial.seed)
     kept = AnnData(hold_out.train)
-    pp.prepare(kept, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=trial.seed)
+    pp.prepare(kept, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=trial.seed,
+               device=trial.imputer.device)  # fmt: skip
     chosen = modelled(kept, layer=None, neighbors_key=None, use_rep=None, batch_key=None, n_neighbors=5,
-                      allow_non_counts=False)  # fmt: skip
+                      allow_non_counts=False, device=trial.imputer.device)  # fmt: skip
     cells, genes = chosen.cells, chosen.genes
     seen, of = sp.csr_matrix(kept.X[cells][:, genes]), groups[cells]
     imputer = GNNImputer(trial.imputer.config, device=trial.imputer.device)

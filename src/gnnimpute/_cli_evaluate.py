@@ -76,7 +76,7 @@ def evaluate(source: Path, *, quiet: bool, report: Path | None, overwrite: bool,
     _evaluate(adata, options, config=config, held_out=held_out, seeds=seeds, progress=shown, **limits)
     click.echo(adata.uns[_keys.EVALUATION]["text"])
     if report is not None:
-        taken = {name: options[name] for name in (*QUALITY, "layer", "n_neighbors", "n_pcs", "batch_key")}
+        taken = {name: options[name] for name in (*QUALITY, "layer", "n_neighbors", "n_pcs", "batch_key", "device")}
         gi.pp.prepare(adata, **taken, rng=options["seed"])
         write_report(adata, report, source=source, cluster_key=options["cluster_key"])
 

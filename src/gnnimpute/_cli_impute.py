@@ -186,7 +186,7 @@ def _prepare(adata: AnnData, options: dict[str, Any]) -> str | None:
         _log.warning("The result %r of an earlier run is replaced in the new file.", options["key_added"])
     layer: str | None = options["layer"] if _keys.COUNTS in adata.layers else None
     names = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total", "n_neighbors", "batch_key")
-    taken = {name: options[name] for name in (*names, "layer", "filter", "allow_non_counts")}
+    taken = {name: options[name] for name in (*names, "layer", "filter", "allow_non_counts", "device")}
     n_pcs = None if options["use_rep"] or options["neighbors_key"] else options["n_pcs"]
     if options["neighbors_key"] != _keys.NEIGHBORS:  # that one is of an earlier `prepare`, whose marks go with it
         gi.pp.prepare(adata, **taken, n_pcs=n_pcs, rng=options["seed"])

@@ -102,7 +102,8 @@ def impute_stores(
 
     started = time.monotonic()
     names = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total", "n_neighbors", "batch_key", "layer")
-    prepare = {name: options[name] for name in (*names, "filter", "allow_non_counts")} | {"rng": options["seed"]}
+    prepare = {name: options[name] for name in (*names, "filter", "allow_non_counts", "device")}
+    prepare["rng"] = options["seed"]
     prepare["n_pcs"] = None if options["use_rep"] or options["neighbors_key"] else options["n_pcs"]
     fit = {name: options[name] for name in ("layer", "neighbors_key", "use_rep", "n_neighbors", "allow_non_counts")}
     fit |= {"batch_key": options["batch_key"] if options["use_rep"] else None, "rng": options["seed"]}

@@ -55,7 +55,7 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
             raise FileExistsError(msg)
         check_place(out)
     adata = read(source, options)
-    prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes")}
+    prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes", "device")}
     gi.pp.prepare(adata, **prepared, rng=options["seed"])
     limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
     tuned = gi.tl.tune(adata, layer=options["layer"], config=config, rng=options["seed"], **limits)

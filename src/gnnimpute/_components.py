@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gnnimpute._counts import moments
+from gnnimpute._counts import divisors, moments, totals
 from gnnimpute._directions import directions
 
 if TYPE_CHECKING:
@@ -55,22 +55,10 @@ def principal_components(
     ValueError
         If fewer than two cells pass, or `n_pcs` is below 1.
     """
-    if n_pcs < 1:
-        msg = f"n_pcs={n_pcs}: give at least 1, or None to leave the graph out."
-        raise ValueError(msg)
     passing = np.ones(counts.shape[0], dtype=bool) if passing is None else passing
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    logged = log_normalized(counts, float(np.median(total[passing])))
+    n_used = n_components(n_pcs, n_cells=int(passing.sum()), n_genes=counts.shape[1])
+    logged = log_normalized(counts, float(np.median(totals(counts)[passing])))
     modelled = logged if passing.all() else logged[passing]
-    n_used = min(n_pcs, modelled.shape[0] - 1, modelled.shape[1])
-    if n_used < 1:
-        msg = (
-            f"Only {modelled.shape[0]} cell passes: a graph needs at least two. "
-            "Loosen the limits of quality control, or leave the graph out with n_pcs=None."
-        )
-        raise ValueError(msg)
-    if n_used < n_pcs:
-        _log.info("%d principal components instead of %d, for %d cells x %d genes", n_used, n_pcs, *modelled.shape)
     embedding = np.zeros((counts.shape[0], n_used), dtype=np.float32)
     mean, variance = moments(modelled)
     if variance.max() < _NO_VARIANCE:
@@ -81,9 +69,31 @@ def principal_components(
     return embedding
 
 
+def n_components(n_pcs: int, *, n_cells: int, n_genes: int) -> int:
+    """Components that so many cells and genes allow; the log says where they are fewer than asked for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two cells, or `n_pcs` is below 1.
+    """
+    if n_pcs < 1:
+        msg = f"n_pcs={n_pcs}: give at least 1, or None to leave the graph out."
+        raise ValueError(msg)
+    n_used = min(n_pcs, n_cells - 1, n_genes)
+    if n_used < 1:
+        msg = (
+            f"Only {n_cells} cell passes: a graph needs at least two. "
+            "Loosen the limits of quality control, or leave the graph out with n_pcs=None."
+        )
+        raise ValueError(msg)
+    if n_used < n_pcs:
+        _log.info("%d principal components instead of %d, for %d cells x %d genes", n_used, n_pcs, n_cells, n_genes)
+    return n_used
+
+
 def log_normalized(counts: sp.csr_matrix, target_total: float) -> sp.csr_matrix:
     """Each cell scaled to the same total, then log1p; cells without counts stay empty."""
     from gnnimpute._rows import log_scaled  # brings PyTorch
 
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    return log_scaled(counts, np.divide(target_total, total, out=np.zeros_like(total), where=total > 0))
+    return log_scaled(counts, target_total / divisors(totals(counts)))

@@ -30,7 +30,8 @@ def scanpy_graph(
     """
     distances = neighbor_distances(embedding, indices)
     weights = connectivities(distances, k=indices.shape[1] - 1)
-    return _expanded(distances, cells), _expanded(weights, cells)
+    at = np.flatnonzero(cells)
+    return spread_graph(distances, at, cells.size), spread_graph(weights, at, cells.size)
 
 
 def neighbor_distances(embedding: NDArray[np.float32], indices: NDArray[np.int64]) -> sp.csr_matrix:
@@ -103,9 +104,8 @@ def _widths(beyond: NDArray[np.float64], row: NDArray[np.int64], *, target: floa
     return width
 
 
-def _expanded(matrix: sp.csr_matrix, cells: NDArray[np.bool_]) -> sp.csr_matrix:
-    at = np.flatnonzero(cells)
-    n_values = np.zeros(cells.size, dtype=np.int64)
-    n_values[at] = np.diff(matrix.indptr)
-    indptr = np.concatenate([[0], np.cumsum(n_values)])
-    return sp.csr_matrix((matrix.data, at[matrix.indices], indptr), shape=(cells.size, cells.size))
+def spread_graph(matrix: sp.csr_matrix, cells: NDArray[np.int64], n_obs: int) -> sp.csr_matrix:
+    """Graph among all cells, of shape (n_obs, n_obs); rows of cells that are not among `cells` are empty."""
+    indptr = np.zeros(n_obs + 1, dtype=np.int64)
+    indptr[cells + 1] = np.diff(matrix.indptr)
+    return sp.csr_matrix((matrix.data, cells[matrix.indices], np.cumsum(indptr)), shape=(n_obs, n_obs))

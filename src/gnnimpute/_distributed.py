@@ -118,7 +118,7 @@ def join() -> Team:
         return Team(dist.get_rank(), dist.get_world_size())
     if (here := _processes.place()).n_processes == 1:
         return Team()
-    if torch.cuda.is_available():
+    if here.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(here.local_rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     atexit.register(dist.destroy_process_group)

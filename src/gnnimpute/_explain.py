@@ -83,6 +83,7 @@ def explain(
         batch_key=batch_key,
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
+        device=imputer.device,
     )
     counts, graph = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
@@ -182,6 +183,7 @@ def drivers(
         batch_key=batch_key,
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
+        device=imputer.device,
     )
     counts, graph = read_by(imputer, adata, chosen)
     column = adata.obs[groupby].iloc[chosen.cells].astype("category").cat.remove_unused_categories()
@@ -211,9 +213,11 @@ def _linear_part(
         return None
     rows = Rows.of(counts, network)
     latent = embed(network, rows, graph)[cell : cell + 1]
+    own_latent = latent[:, : network.n_latent]
     # Both parts are scaled alike, so that the shares of all genes sum to 1.
-    scale = float(totals(counts[cell])[0]) / float(network.decode(latent).exp().sum())
-    alone = network.shares(latent[:, : network.n_latent])[0, gene]
+    whole = float(network.decode(latent).exp().sum()) if network.is_share else float(network.target_total)
+    scale = float(totals(counts[cell])[0]) / whole
+    alone = (network.shares if network.is_share else network.decode)(own_latent)[0, gene]
     z = latent[:, network.n_latent :]
     slope = network.linear.coefficients[gene]
     others = graph.indices[cell, 1:]

@@ -91,6 +91,7 @@ def fit(
         batch_key=batch_key,
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
+        device=device,
     )
     names = adata.var_names[chosen.genes]
     return fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)

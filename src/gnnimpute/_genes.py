@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
+
+from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
-
-
-def near(name: str, names: Sequence[str] | NDArray[np.str_]) -> str:
-    """Words to add to an error about a name that is not there: the names like it."""
-    known = [str(n) for n in names]
-    by_lower = {n.lower(): n for n in known}
-    close = get_close_matches(name.lower(), by_lower, n=3)
-    if close:
-        return f" Did you mean {', '.join(repr(by_lower[n]) for n in close)}?"
-    shown = ", ".join(repr(n) for n in known[:5])
-    return f" There is {shown}{', ...' if len(known) > 5 else ''}." if known else " There is none."
 
 
 def gene_names(genes: Sequence[str] | None, n_genes: int) -> NDArray[np.str_]:
@@ -64,8 +54,8 @@ def positions(
     where = _where(names)
     if missing := [str(w) for w in wanted if str(w) not in where]:
         there = "among the genes of the model, which passed quality control" if of_model else "there"
-        near_it = near(missing[0], names)
-        msg = f"Gene {missing[0]!r} is not {there} ({len(missing)} of {len(wanted)} are not).{near_it}"
+        hint = suggestion(missing[0], map(str, names))
+        msg = f"Gene {missing[0]!r} is not {there} ({len(missing)} of {len(wanted)} are not). {hint}"
         raise KeyError(msg)
     return np.array([where[str(w)] for w in wanted], dtype=np.int64)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Never, Sel
 import numpy as np
 import scipy.sparse as sp
 
-from ._counts import check_counts, median_total, totals
+from ._counts import check_counts, divisors, median_total, totals
 from ._masking import hide_molecules, hide_nonzeros_by_gene
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ def _checked(counts: sp.csr_matrix | ArrayLike, rate: float, *, allow_non_counts
 
 def _to_median_total(counts: sp.csr_matrix) -> NDArray[np.float64]:
     total = totals(counts)
-    scale: NDArray[np.float64] = np.divide(median_total(total), total, out=np.ones_like(total), where=total > 0)
-    return scale
+    return median_total(total) / divisors(total)
 
 
 def _only(matrix: sp.csr_matrix, cells: NDArray[np.int64]) -> sp.csr_matrix:

@@ -10,13 +10,14 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
-from gnnimpute._fit import fitted
-from gnnimpute._genes import align, positions, shared
+from gnnimpute._connectivities import spread_graph
+from gnnimpute._fit import fitted, read_by
+from gnnimpute._genes import positions, shared
 from gnnimpute._inputs import require_anndata
 from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
-from gnnimpute._result import Surrounded, check_key, spread, spread_graph, unit_of, warn_if_useless
+from gnnimpute._result import Surrounded, check_key, spread, unit_of, warn_if_useless
 from gnnimpute._values import check_choices, place
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def impute(
         batch_key=batch_key,
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
+        device=device,
     )
     if is_lazy(chosen.counts):
         check_no_interval(interval)
@@ -197,8 +199,7 @@ class _Made(NamedTuple):
 
 def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
     values = place(out, adata.n_obs, len(wanted.columns))
-    names = adata.var_names[chosen.genes]
-    source = (align(chosen.counts[chosen.cells][:, chosen.genes], names, imputer.genes_), chosen.graph)
+    source = read_by(imputer, adata, chosen)
     imputer.transform(
         *source,
         genes=adata.var_names[wanted.columns[np.isin(wanted.columns, chosen.genes)]],

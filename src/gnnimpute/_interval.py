@@ -65,9 +65,9 @@ def interval(
         If `level` is no probability, or the network was not trained on hidden molecules.
     """
     check_level(level)
-    wanted = _wanted(self, graph, genes, cells, output)
+    wanted = wanted_of(self, graph, genes=genes, cells=cells, output=output)
     lower, upper = map(wanted.place, out)
-    for c, expression in _expressions(self, counts, graph, names, wanted):
+    for c, expression in expressions_of(self, counts, graph, names=names, wanted=wanted):
         lower[c], upper[c] = expression.interval(level, output)
     return lower, upper
 
@@ -107,9 +107,9 @@ def redetection(
         If `exposure` is not above 0, or the network was not trained on hidden molecules.
     """
     _check_exposure(exposure)
-    wanted = _wanted(self, graph, genes, cells, "counts")
+    wanted = wanted_of(self, graph, genes=genes, cells=cells)
     out = wanted.place(out)
-    for c, expression in _expressions(self, counts, graph, names, wanted):
+    for c, expression in expressions_of(self, counts, graph, names=names, wanted=wanted):
         out[c] = expression.redetection(exposure)
     return out
 
@@ -145,9 +145,9 @@ def further(
         If `exposure` is not above 0, or the network was not trained on hidden molecules.
     """
     _check_exposure(exposure)
-    wanted = _wanted(self, graph, genes, cells, "counts")
+    wanted = wanted_of(self, graph, genes=genes, cells=cells)
     mean, size = wanted.place(None), wanted.place(None)
-    for c, expression in _expressions(self, counts, graph, names, wanted):
+    for c, expression in expressions_of(self, counts, graph, names=names, wanted=wanted):
         mean[c], size[c] = expression.further(exposure)
     return mean, size
 
@@ -188,9 +188,9 @@ def further_log1p(
         If `exposure` is not above 0, or the network was not trained on hidden molecules.
     """
     _check_exposure(exposure)
-    wanted = _wanted(self, graph, genes, cells, "counts")
+    wanted = wanted_of(self, graph, genes=genes, cells=cells)
     out = wanted.place(out)
-    for c, expression in _expressions(self, counts, graph, names, wanted):
+    for c, expression in expressions_of(self, counts, graph, names=names, wanted=wanted):
         out[c] = expression.further_log1p(exposure, total)
     return out
 
@@ -218,21 +218,29 @@ def _check_exposure(exposure: float) -> None:
         raise ValueError(msg)
 
 
-def _wanted(
-    imputer: GNNImputer, graph: NeighborGraph, genes: Sequence[str] | None, cells: ArrayLike | None, output: Output
+def wanted_of(
+    imputer: GNNImputer,
+    graph: NeighborGraph,
+    *,
+    genes: Sequence[str] | None,
+    cells: ArrayLike | None = None,
+    output: Output = "counts",
 ) -> Wanted:
+    """Which values are asked for, of a model that has distributions of them."""
     imputer._check_fitted()
     check_choices("mean", output, can_be_posterior=True)
     check_trained_on_molecules(can_be_posterior=imputer.dispersion_ is not None)
     return Wanted.of(graph.n_cells, imputer.genes_, genes=genes, cells=cells)
 
 
-def _expressions(
+def expressions_of(
     imputer: GNNImputer,
     counts: ArrayLike | sp.spmatrix,
     graph: NeighborGraph,
+    *,
     names: Sequence[str] | None,
     wanted: Wanted,
 ) -> Iterator[tuple[slice, Expression]]:
+    """Positions in the wanted cells, and the distributions of these, block by block."""
     matrix = imputer._aligned(counts, names, graph)
     return expressions(imputer._decoder, matrix, imputer._latent(matrix, graph), wanted=wanted)

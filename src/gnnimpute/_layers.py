@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._interval import check_level, check_trained_on_molecules
+from gnnimpute._interval import check_level, check_trained_on_molecules, expressions_of, wanted_of
 from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
@@ -36,10 +36,12 @@ def uncertainty(
     adata: AnnData, imputer: GNNImputer, chosen: Modelled, *, source: Any, level: float, output: Output, key: str
 ) -> Layers:
     """Interval and probability of redetection of every value, as layers; NaN where nothing is modelled."""
-    parts = [_Among(adata.shape, chosen) for _ in range(3)]
-    names = adata.var_names[chosen.genes]
-    imputer.interval(*source, level=level, genes=names, output=output, out=parts[:2])
-    imputer.redetection(*source, genes=names, out=parts[2])
+    lower, upper, redetection = parts = [_Among(adata.shape, chosen) for _ in range(3)]
+    counts, graph = source
+    wanted = wanted_of(imputer, graph, genes=adata.var_names[chosen.genes], output=output)
+    for c, expression in expressions_of(imputer, counts, graph, names=None, wanted=wanted):
+        lower[c], upper[c] = expression.interval(level, output)
+        redetection[c] = expression.redetection(1.0)
     return {name: part.values for name, part in zip(_names(key), parts, strict=True)}
 
 

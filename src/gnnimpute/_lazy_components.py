@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnnimpute._blocks import each
-from gnnimpute._components import log_normalized
+from gnnimpute._components import log_normalized, n_components
 from gnnimpute._counts import moments_of, power_sums, totals
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def lazy_principal_components(counts: da.Array, *, n_pcs: int, passing: NDArray[
     """
     import scanpy as sc
 
+    n_used = n_components(n_pcs, n_cells=int(passing.sum()), n_genes=min(counts.shape[1], MOST_GENES))
     total = np.concatenate([*each(counts, totals)])
     target_total = float(np.median(total[passing]))
     mean, variance = moments_of(sum(each(counts, _sums, target_total, rows=[passing])), int(passing.sum()))
     genes = np.sort(np.argsort(-variance, kind="stable")[:MOST_GENES])
     share = variance[genes].sum() / max(variance.sum(), np.finfo(float).tiny)
     _log.info("Components of the %d genes of most variance: %.0f %% of the variance", len(genes), 100 * share)
-    n_used = min(n_pcs, int(passing.sum()) - 1, len(genes))
     dense = partial(_dense, target_total=target_total, genes=genes)
     shape = (counts.chunks[0], (len(genes),))
     logged = counts.map_blocks(dense, dtype=np.float32, chunks=shape, meta=np.empty((0, 0), np.float32))

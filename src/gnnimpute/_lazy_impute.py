@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnimpute._blocks import BLOCK, is_lazy, require_dask
 from gnnimpute._on_demand import OnDemand, Values, numbers
-from gnnimpute._stream import encode
+from gnnimpute._stream import decoder_for_workers, encode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def on_demand(
     imputer.cells_ = cells
     columns = numbers(imputer.genes_, var_names, chosen.genes)
     observed = chosen.counts if estimate == "posterior" else unmodelled
-    return OnDemand(Values(imputer._decoder, columns, estimate, output), cells, observed)
+    return OnDemand(Values(decoder_for_workers(imputer), columns, estimate, output), cells, observed)
 
 
 def check_no_interval(interval: float | None) -> None:

@@ -49,6 +49,7 @@ def modelled(
     batch_key: str | None,
     n_neighbors: int,
     allow_non_counts: bool,
+    device: str | None,
 ) -> Modelled:
     """Resolve all keys into arrays; nothing is changed."""
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
@@ -61,7 +62,8 @@ def modelled(
         msg = f"batch_key={batch_key!r} needs use_rep, or belongs to gi.pp.prepare: the graph is there already."
         raise ValueError(msg)
     if use_rep is not None:
-        graph = _from_embedding(adata, cells, use_rep, batch_key=batch_key, n_neighbors=n_neighbors)
+        where = {"batch_key": batch_key, "device": device}
+        graph = _from_embedding(adata, cells, use_rep, n_neighbors=n_neighbors, **where)
     else:
         if neighbors_key is None and _keys.NEIGHBORS not in adata.uns:
             there = _graphs(adata)
@@ -71,7 +73,7 @@ def modelled(
         neighbors_key = neighbors_key or _keys.NEIGHBORS
         graph = _from_obsp(adata, cells, neighbors_key)
         if neighbors_key == _keys.NEIGHBORS:
-            blind = _recipe(adata, cells)
+            blind = partial(_recipe(adata, cells), device=device)
     if blind is None:
         log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
     layer = layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X")
@@ -104,7 +106,13 @@ def passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
 
 
 def _from_embedding(
-    adata: AnnData, cells: NDArray[np.int64], use_rep: str, *, batch_key: str | None, n_neighbors: int
+    adata: AnnData,
+    cells: NDArray[np.int64],
+    use_rep: str,
+    *,
+    batch_key: str | None,
+    n_neighbors: int,
+    device: str | None,
 ) -> NeighborGraph:
     if use_rep not in adata.obsm:
         msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
@@ -117,7 +125,7 @@ def _from_embedding(
             f"{adata.obs_names[cells[wrong[0]]]!r}: leave them out, or take another embedding."
         )
         raise ValueError(msg)
-    return NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches)
+    return NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches, device=device)
 
 
 def _graphs(adata: AnnData) -> list[str]:
@@ -147,8 +155,14 @@ def _recipe(adata: AnnData, cells: NDArray[np.int64]) -> partial[NeighborGraph]:
 
 
 def prepared_graph(
-    counts: sp.csr_matrix, *, n_pcs: int, n_neighbors: int, batches: NDArray[np.int64] | None, seed: int
+    counts: sp.csr_matrix,
+    *,
+    n_pcs: int,
+    n_neighbors: int,
+    batches: NDArray[np.int64] | None,
+    seed: int,
+    device: str | None = None,
 ) -> NeighborGraph:
-    """The graph of :func:`gnnimpute.pp.prepare` from counts."""
+    """The graph of :func:`gnnimpute.pp.prepare` from counts in memory: of the components of all genes."""
     embedding = principal_components(counts, n_pcs=n_pcs, rng=seed)
-    return NeighborGraph.from_embedding(embedding, n_neighbors=n_neighbors, batches=batches, rng=seed)
+    return NeighborGraph.from_embedding(embedding, n_neighbors=n_neighbors, batches=batches, rng=seed, device=device)

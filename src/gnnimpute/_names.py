@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 N_SAMPLED = 2000
 """Names looked at to tell genes from cells."""
 
+MOST_NAMED = 10
+"""Names that an error lists, where none is like the one that was asked for."""
+
 _GENOME = r"(?:(?:hg|mm|rn|grc[a-z]|human|mouse|rat)[a-z0-9.]*[_-]+)?"
 """Genome before the gene in files of mixed species: ``hg19_MT-ND1``, ``mm10___mt-Nd1``, ``GRCh38_ACTB``."""
 
@@ -75,13 +78,16 @@ def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object])
 
 
 def suggestion(key: str, known: Iterable[str]) -> str:
-    """End of an error about a key that does not exist: near names, or else all there are."""
+    """End of an error about a key that does not exist: near names, or else those that there are, not all of many."""
     names = sorted(map(str, known))
     lowered = {name.lower(): name for name in names}
     near = difflib.get_close_matches(key.lower(), lowered, n=3)
     if near:
         return f"Did you mean {' or '.join(repr(lowered[name]) for name in near)}?"
-    return f"There are: {', '.join(map(repr, names))}." if names else "There are none."
+    shown = ", ".join(map(repr, names[:MOST_NAMED]))
+    if len(names) > MOST_NAMED:
+        return f"There are {len(names)}, such as {shown}."
+    return f"There are: {shown}." if names else "There are none."
 
 
 def _is_mitochondrial(name: str) -> bool:

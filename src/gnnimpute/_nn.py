@@ -67,7 +67,7 @@ class GraphAttention(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """W x of every head: (m, n_in) -> (m, H, C)."""
-        return (x @ self.weight).view(len(x), self.n_heads, -1)
+        return (x @ self.weight).view(len(x), self.n_heads, self.weight.shape[1] // self.n_heads)
 
     def weights(self, h: Tensor, neighbors: Tensor) -> Tensor:
         """Attention to each neighbour, (r, k, H); sums to 1 over the k neighbours."""
@@ -159,7 +159,7 @@ class Autoencoder(nn.Module):
         weight = self.attention1.weight / self.scale[:, None]
         mean = cast("Linear", self.linear).along(self.mean) if self.reads_components else self.mean
         h = x @ weight - mean @ weight
-        return h.view(len(h), self.attention1.n_heads, -1)
+        return h.view(len(h), self.attention1.n_heads, self.norm1.num_features)
 
     def hidden(self, h: Tensor, first: Tensor) -> Tensor:
         attended = self.attention1.gather(h, first, self.attention1.weights(h, first))

@@ -94,7 +94,7 @@ def impute_store(
     announce(adata, out, config=config, stored=stored, n_there=_size_of(work / STORE / "layers" / key))
     _begin(work, source, adata, {
         "config": config.to_dict(), "estimate": estimate, "output": output, "key": key, "model": str(model),
-        "stored": stored._asdict(), "prepare": prepare, "fit": {k: fit[k] for k in fit if k not in _HARMLESS},
+        "stored": stored._asdict(), "prepare": _that_matter(prepare), "fit": _that_matter(fit),
     })  # fmt: skip
     try:
         if not (work / MODEL).exists():
@@ -115,6 +115,10 @@ def impute_store(
 
 _HARMLESS = {"progress", "device", "checkpoint"}
 """Options that change no result."""
+
+
+def _that_matter(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in options if name not in _HARMLESS}
 
 
 def _check_keys(adata: AnnData, prepare: dict[str, Any], fit: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from gnnimpute import _keys
 from gnnimpute._counts import divisors, totals
@@ -105,10 +104,3 @@ def spread(values: NDArray[np.float32], cells: NDArray[np.int64], n_obs: int) ->
     spread = np.full((n_obs, *values.shape[1:]), np.nan, dtype=values.dtype)
     spread[cells] = values
     return spread
-
-
-def spread_graph(matrix: sp.csr_matrix, cells: NDArray[np.int64], n_obs: int) -> sp.csr_matrix:
-    """Graph among all cells, of shape (n_obs, n_obs); rows of cells that are not among `cells` are empty."""
-    indptr = np.zeros(n_obs + 1, dtype=np.int64)
-    indptr[cells + 1] = np.diff(matrix.indptr)
-    return sp.csr_matrix((matrix.data, cells[matrix.indices], np.cumsum(indptr)), shape=(n_obs, n_obs))

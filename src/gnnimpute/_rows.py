@@ -202,11 +202,13 @@ def check_learnable(split: Split) -> None:
 
 
 def _tensor(matrix: sp.csr_matrix, device: torch.device | str) -> torch.Tensor:
+    # Indices of 64 bits take longer, but row pointers of more values need them, and both are of one kind.
+    index = np.int32 if matrix.nnz <= np.iinfo(np.int32).max else np.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32)),
-            torch.from_numpy(matrix.indices.astype(np.int32)),
+            torch.from_numpy(matrix.indptr.astype(index)),
+            torch.from_numpy(matrix.indices.astype(index)),
             torch.from_numpy(matrix.data),
             matrix.shape,
             device=device,

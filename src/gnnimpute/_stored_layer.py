@@ -16,6 +16,7 @@ from gnnimpute._inputs import counts_of
 from gnnimpute._modelled import passing
 from gnnimpute._on_demand import Values, numbers
 from gnnimpute._sparse_store import SparseWriter
+from gnnimpute._stream import decoder_for_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def write_layer(adata: AnnData, store: Path, imputer: GNNImputer, *, key: str, s
     counts = counts_of(adata, about["layer"], allow_non_counts=True)
     names = adata.var_names.to_numpy(str)
     columns = numbers(imputer.genes_, names, shared(names, imputer.genes_, preferred=passing(adata.var, "var")))
-    values = Values(imputer._decoder, columns, about["estimate"], about["output"])
+    values = Values(decoder_for_workers(imputer), columns, about["estimate"], about["output"])
     mark = store.with_name("finished")
     done = int(mark.read_text()) if mark.exists() else 0
     bounds = starts(counts)

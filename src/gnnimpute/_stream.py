@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gnnimpute._blocks import each
+from gnnimpute._blocks import each, n_workers
 from gnnimpute._cells import Cells, with_normalizers
 from gnnimpute._counts import totals
 from gnnimpute._genes import align
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._imputer import GNNImputer
     from gnnimpute._nn import Autoencoder
+    from gnnimpute._values import Decoder
 
 
 class FirstLayer(NamedTuple):
@@ -47,6 +50,16 @@ class Read(NamedTuple):
     unit: NDArray[np.float32]
     unmodelled: sp.csr_matrix
     """(n_cells, n_vars) the counts of cells and genes that are not modelled, and no others."""
+
+
+def for_workers(network: Autoencoder) -> Autoencoder:
+    """The network as it may be sent to workers, who need not have the GPU that is here: then on the CPU."""
+    return copy.deepcopy(network).cpu() if n_workers() and network.mean.device.type != "cpu" else network
+
+
+def decoder_for_workers(imputer: GNNImputer) -> Decoder:
+    """The same of what decodes."""
+    return replace(imputer._decoder, network=for_workers(imputer.network_))
 
 
 def encode(
@@ -75,7 +88,7 @@ def encode(
     modelled[cells] = True
     some = counts.blocks[0].compute()
     align(some[:, genes], names, imputer.genes_)  # says once which genes are missing, not of every block
-    layer = FirstLayer(network, genes, names, imputer.genes_, Rows(some, 1.0).is_dense)
+    layer = FirstLayer(for_workers(network), genes, names, imputer.genes_, Rows(some, 1.0).is_dense)
     h = torch.empty(len(cells), network.n_read, device=network.mean.device)
     parts: list[Read] = []
     done = 0

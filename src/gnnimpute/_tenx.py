@@ -15,6 +15,7 @@ from gnnimpute._readers import opened, reading
 from gnnimpute._writers import blocks, compressed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from anndata import AnnData
@@ -148,6 +149,13 @@ def _lines(path: Path) -> list[list[str]]:
         return [line for line in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if line]
 
 
-def _write_lines(path: Path, lines: Any) -> None:
+def _write_lines(path: Path, lines: Iterable[Sequence[str]]) -> None:
     with compressed(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-        csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None).writerows(lines)
+        writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
+        for line in lines:
+            try:
+                writer.writerow(line)
+            except csv.Error:
+                name = next(name for name in line if not str(name).isprintable())
+                msg = f"The format .mtx cannot hold the name {name!r}: rename it, or write another format."
+                raise TypeError(msg) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +60,7 @@ def side_by_side(device: torch.device) -> Iterator[Threads]:
         torch.set_num_threads(n)
 
 
-def side_by_side_map(function: Callable[[T], R], items: Iterable[T], device: torch.device) -> Iterator[R]:
+def side_by_side_map(function: Callable[[T], R], items: Iterable[T], device: torch.device) -> Generator[R]:
     """What the function makes of each item, in order, :func:`side_by_side`."""
     with side_by_side(device) as threads:
         yield from threads.map(function, items)

@@ -223,4 +223,6 @@ def _put_groups_right(state: Training, validation: Validation) -> None:
     if state.team.is_first:
         rate = validation.config.validation_rate
         fit_local(network, validation.split, validation.latent(network), ratio=rate / (1 - rate))
-    network.local.load_state_dict(state.team.told(network.local.state_dict()))
+    # From the CPU: a tensor of a GPU would come to every process on the GPU of the first.
+    factors = {name: value.cpu() for name, value in network.local.state_dict().items()}
+    network.local.load_state_dict(state.team.told(factors))

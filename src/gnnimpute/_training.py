@@ -97,6 +97,9 @@ def start(
         fit_linear(
             network.linear, kept, graph, target_total=target_total, beyond_one=beyond_one, labels=labels, rng=rng
         )
+        if not network.is_share and not beyond_one:  # the line says shares, the network expression
+            for part in (network.linear.intercept, network.linear.coefficients):
+                part.mul_(target_total)
         network.linear.weight.fill_(0.5)
     _standardize(network, Rows.of(kept, network))
     team.shared(network)

@@ -103,12 +103,14 @@ def try_once(
         n_neighbors=graph["n_neighbors"],
         n_pcs=graph["n_pcs"],
         rng=seed,
+        device=device,
         **quality,
     )
     own = {name: None if use_rep is None else graph[name] for name in ("use_rep", "batch_key")}
     chosen = modelled(
-        kept, layer=None, neighbors_key=None, n_neighbors=graph["n_neighbors"], allow_non_counts=False, **own
-    )
+        kept, layer=None, neighbors_key=None, n_neighbors=graph["n_neighbors"], allow_non_counts=False, device=device,
+        **own,
+    )  # fmt: skip
     imputer = GNNImputer(config, device=device)
     imputer.fit(kept.X, chosen.blind or chosen.graph, genes=kept.var_names, rng=seed, progress=progress)
     if imputer.origin_["interrupted"]:

@@ -128,13 +128,16 @@ class _Trials:
             batch_key=None,
             n_neighbors=5,
             allow_non_counts=False,
+            device=self._device,
         )
         cells = np.sort(np.random.default_rng(self._seed).permutation(chosen.cells)[:max_cells])
         self._hold_out = HoldOut.thin(chosen.counts[cells][:, chosen.genes], HELD_OUT, rng=self._seed)
         params = adata.uns[_keys.NEIGHBORS]["params"]
         self.n_neighbors = int(params["k"])
         batches = batches_of(adata, params["batch_key"])[cells] if "batch_key" in params else None
-        self._graph = partial(prepared_graph, n_pcs=int(params["n_pcs"]), batches=batches, seed=self._seed)
+        self._graph = partial(
+            prepared_graph, n_pcs=int(params["n_pcs"]), batches=batches, seed=self._seed, device=self._device
+        )
 
     def run(self, config: Config, n_neighbors: int) -> _Trial:
         started, kept = time.monotonic(), self._hold_out.train

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,8 @@ class Validation:
     graph: NeighborGraph
     config: Config
     total: NDArray[np.float64]
+    _lines: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
+    """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
 
     def loss(self, network: Autoencoder) -> float:
         """Loss of a network, such as one with averaged weights, on the held-out part."""
@@ -71,11 +73,6 @@ class Validation:
         if network.reads_components:
             return attend(network, self._projected, self.graph)
         return embed(network, self._rows, self.graph)
-
-    @cached_property
-    def _lines(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
-        return {}
 
     @property
     def _at_once(self) -> int:

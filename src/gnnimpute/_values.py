@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -19,7 +20,7 @@ from gnnimpute._rows import units
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
@@ -53,7 +54,7 @@ class Decoder:
         *,
         estimate: Estimate,
         output: Output,
-    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    ) -> Generator[tuple[slice, NDArray[np.float32]]]:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
         total, unit = totals(counts), units(counts)
 
@@ -96,12 +97,10 @@ class Decoder:
     def fit_dispersion(self, split: Split, latent: torch.Tensor) -> NDArray[np.float32]:
         """Dispersion of each gene, of shape (n_genes,), by the molecules that validation held out."""
         cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
-        blocks = (
-            (mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray())
-            for c, mean in self.blocks(split.kept, latent, cells, estimate="mean", output="counts")
-        )
         rate = self.config.validation_rate
-        return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
+        with closing(self.blocks(split.kept, latent, cells, estimate="mean", output="counts")) as means:
+            blocks = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in means)
+            return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
 
     @torch.inference_mode()
     def decoded(

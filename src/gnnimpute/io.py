@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnimpute import _keys, _lazy, _readers, _tables, _tenx, _writers
+from gnnimpute._names import suggestion
 from gnnimpute._orientation import check_orientation
 
 if TYPE_CHECKING:
@@ -232,8 +233,7 @@ def _layer(adata: AnnData, key: str | None) -> Any:
         return adata.X
     if key in adata.layers:
         return adata.layers[key]
-    near = difflib.get_close_matches(key, adata.layers) or list(adata.layers)
-    msg = f"There is no layer {key!r} to write: impute first (gnnimpute.tl.impute), or choose one of {near} with key=."
+    msg = f"There is no layer {key!r} to write: impute first (gnnimpute.tl.impute). {suggestion(key, adata.layers)}"
     raise KeyError(msg)
 
 

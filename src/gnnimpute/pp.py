@@ -50,6 +50,7 @@ def prepare(
     filter: bool = False,  # noqa: A002 -- as on the command line
     allow_non_counts: bool = False,
     rng: np.random.Generator | int = 0,
+    device: str | None = None,
 ) -> None:
     """Mark what passes quality control and find the nearest cells: the four steps of :cite:t:`Xu2021`.
 
@@ -91,6 +92,8 @@ def prepare(
         Take values that are not whole, such as TPM.
     rng
         Seed or generator, for the principal components and for neighbours of more than 50,000 cells.
+    device
+        Where neighbours of more than 50,000 cells are sought, as PyTorch names it; by default a GPU if there is one.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def prepare(
         seed = seed_of(rng)
         find = lazy_principal_components if is_lazy(counts) else partial(principal_components, rng=seed)
         embedding = find(counts[:, genes], n_pcs=n_pcs, passing=cells)
-        graph = _graph(embedding, cells, n_neighbors=n_neighbors, batches=batches, seed=seed)
+        graph = _graph(embedding, cells, n_neighbors=n_neighbors, batches=batches, seed=seed, device=device)
         if batch_key is not None:
             graph["uns"][_keys.NEIGHBORS]["params"]["batch_key"] = batch_key
 
@@ -197,11 +200,13 @@ def _graph(
     n_neighbors: int,
     batches: NDArray[np.int64] | None,
     seed: int,
+    device: str | None,
 ) -> dict[str, dict[str, Any]]:
     """The fields of `obsm`, `obsp` and `uns`."""
     points = embedding[cells]
     batches = None if batches is None else batches[cells]
-    indices = NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches, rng=seed).indices
+    graph = NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches, rng=seed, device=device)
+    indices = graph.indices
     if (k := indices.shape[1] - 1) == 0:
         msg = "A graph needs neighbors, but every cell is alone in its batch: choose another batch_key, or none."
         raise ValueError(msg)
