@@ -207,3 +207,11 @@ def test_what_happens_is_told(
     assert ("INFO", "  1/2 works: poisson_deviance 0.1 (1200.0 s, 0.1 GB)") in said
     assert ("WARNING", "  2/2 crashes: failed:  (1200.0 s, 0.1 GB)") in said
     assert ("INFO", f"2 of 3 runs are in {tmp_path / 'r.csv'} already") in said
+
+
+def test_results_after_other_quality_control_are_refused(adata: anndata.AnnData, tmp_path: Path) -> None:
+    options = {"methods": METHODS[:1], "out": tmp_path / "results.csv", "progress": False}
+    first = list(run({"tiny": adata}, quality={"min_genes": 5}, **options))
+    assert list(run({"tiny": adata}, quality={"min_genes": 5}, **options)) == first
+    with pytest.raises(ValueError, match=r"of 'tiny' after quality control with min_genes=5, .* be min_genes=6: name"):
+        list(run({"tiny": adata}, quality={"min_genes": 6}, **options))

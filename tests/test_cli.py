@@ -90,7 +90,7 @@ def test_default_result_in_a_process_of_its_own(source: Path, tmp_path: Path) ->
     assert (about["estimate"], about["output"]) == ("mean", "normalized")
     assert np.median(layer.sum(1)) == pytest.approx(about["target_total"], rel=0.05)
     assert f'layers["gnnimpute"] of {out}' in done.stdout
-    assert "estimate mean: counts scaled to the median total" in done.stdout
+    assert "estimate mean: counts scaled to a total of " in done.stdout
     assert "epochs" in done.stdout
     assert "cells and" in done.stderr  # what passed, from the log
     assert "\r" not in done.stderr  # no bar where there is no terminal
@@ -404,7 +404,8 @@ def test_options_are_those_of_python_with_its_defaults(function: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")
-def test_names_in_common_are_numbered_if_asked(adata: anndata.AnnData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["h5ad", "zarr"])
+def test_names_in_common_are_numbered_if_asked(adata: anndata.AnnData, tmp_path: Path, ending: str) -> None:
     twice = adata.copy()
     most = np.argsort(-np.asarray(adata.X.sum(axis=0)).ravel())[:2]
     twice.var_names = ["same" if i in most else name for i, name in enumerate(adata.var_names)]
@@ -412,19 +413,20 @@ def test_names_in_common_are_numbered_if_asked(adata: anndata.AnnData, tmp_path:
     arguments = [
         "impute",
         tmp_path / "in.h5ad",
-        tmp_path / "out.h5ad",
+        tmp_path / f"out.{ending}",
         "--min-genes",
         1,
         "--min-cells",
         0,
         "--n-epochs",
         1,
+        *(["--out-of-core"] if ending == "zarr" else []),
     ]
     said = refuse(*arguments)
     assert "'same' stands more than once" in said
     assert "--unique-names" in said
     succeed(*arguments, "--unique-names")
-    assert set(anndata.read_h5ad(tmp_path / "out.h5ad").var_names[most]) == {"same", "same-1"}
+    assert set(gi.io.read(tmp_path / f"out.{ending}").var_names[most]) == {"same", "same-1"}
 
 
 def test_values_that_are_no_counts_are_not_evaluated(adata: anndata.AnnData, tmp_path: Path) -> None:
@@ -434,3 +436,14 @@ def test_values_that_are_no_counts_are_not_evaluated(adata: anndata.AnnData, tmp
     assert "of counts, only" in refuse(*arguments, "--refuse-if-no-gain")
     done = succeed(*arguments, "--report", tmp_path / "page.html")
     assert "Not evaluated: only mean and posterior of counts" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["in.h5ad", "in.csv"])
+def test_counts_are_never_written_over(adata: anndata.AnnData, tmp_path: Path, name: str) -> None:
+    gi.io.write(adata, tmp_path / name, key=None)
+    before = (tmp_path / name).read_bytes()
+    again = tmp_path / "link"
+    again.symlink_to(tmp_path)
+    said = refuse("impute", tmp_path / name, again / name, "--min-genes", 1, "--n-epochs", 1, "--overwrite")
+    assert "OUT is IN" in said
+    assert (tmp_path / name).read_bytes() == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -80,6 +80,7 @@ def test_the_linear_part_is_taken_apart(adata: AnnData, imputer: GNNImputer, sha
         assert "linear" not in str(why)
         return
     part = why.linear
+    assert ("The network has no share in this value" in str(why)) == (share == 1)
     assert part.share == share
     expected = share * part.value + (1 - share) * part.network
     assert part.group * expected == pytest.approx(why.mean, rel=1e-4)
@@ -219,14 +220,14 @@ def test_the_command_explains_the_layer_that_is_named(
     plain = AnnData(counts, adata.obs[[]], adata.var[[]], layers={"counts": counts, "other": counts})
     io.write(plain, tmp_path / "in.h5ad", key=None)
     imputer.save(tmp_path / "model.safetensors")
-    asked: list[str] = []
-    monkeypatch.setattr(pp, "prepare", lambda _, layer: asked.append(layer))
+    asked: list[Any] = []
+    monkeypatch.setattr(pp, "prepare", lambda _, layer, **limits: asked.extend([layer, limits["min_genes"]]))
     monkeypatch.setattr(tl, "explain", lambda *_, **options: asked.append(options["layer"]))
     arguments = ["explain", str(tmp_path / "in.h5ad"), "--model", str(tmp_path / "model.safetensors")]
-    arguments += ["--cell", adata.obs_names[0], "--gene", adata.var_names[0], "--layer", "other"]
+    arguments += ["--cell", adata.obs_names[0], "--gene", adata.var_names[0], "--layer", "other", "--min-genes", "7"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
-    assert asked == ["other", "other"]
+    assert asked == ["other", 7, "other"]
 
 
 def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:

@@ -81,7 +81,7 @@ def test_rows_are_the_scores(adata: anndata.AnnData, protocol: Protocol, tmp_pat
         assert (row["estimate"], row["status"], row["message"]) == ("mean", "ok", "")
         assert (row["n_cells"], row["n_genes"]) == case.adata.shape
         assert 0 < row["seconds"] < 60
-        assert json.loads(row["settings"]) == {"seed": 2, "arguments": [], "threads": 1}
+        assert json.loads(row["settings"]) == {"seed": 2, "arguments": [], "threads": 1, "quality": case.quality}
     assert not list(tmp_path.iterdir())
 
 
@@ -105,7 +105,7 @@ def test_methods_that_fail_are_a_row(adata: anndata.AnnData, tmp_path: Path, cod
     assert said in row["message"]
     assert (row["estimate"], row["metric"]) == ("", "")
     assert np.isnan(row["value"])
-    assert json.loads(row["settings"]) == {"arguments": ["--x"], "threads": 1}
+    assert json.loads(row["settings"]) == {"arguments": ["--x"], "threads": 1, "quality": case.quality}
     assert status in told([row], THIN)
     assert {path.name for path in tmp_path.iterdir()} == {ENVIRONMENTS, "fake.py"}
 

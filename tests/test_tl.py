@@ -350,3 +350,14 @@ def test_neighbors_are_sought_where_all_else_is_computed(
     tl.fit(adata, config=config, device="cpu", progress=False)
     tl.impute(adata, config=config, device="cpu", use_rep="gnnimpute_pca", progress=False)
     assert asked == ["cpu"] * 3
+
+
+def test_a_fitted_imputer_has_its_own_settings(counts):
+    adata = AnnData(counts.copy())
+    pp.prepare(adata, **PREPARE)
+    imputer = tl.fit(adata, config=TINY, progress=False)
+    with pytest.raises(ValueError, match=r"leave out config="):
+        tl.impute(adata, imputer=imputer, config=Config(n_latent=3))
+    assert "gnnimpute" not in adata.uns
+    tl.impute(adata, imputer=imputer)
+    assert adata.uns["gnnimpute"]["linear_share"] == float(imputer.network_.linear.weight)

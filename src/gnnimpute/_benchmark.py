@@ -93,7 +93,7 @@ def run(
     todo = {
         one
         for one, method in runs.items()
-        if not _is_done(rows := results.of(one), method, retry=retry, out=out)
+        if not _is_done(rows := results.of(one), method, quality=quality or {}, retry=retry, out=out)
         or (rows[0]["status"] == "ok" and losses.lacks(one))
     }
     if len(todo) < len(runs):
@@ -178,11 +178,18 @@ def _rows(case: Case | ValueError, method: Method, folder: Path, **options: Any)
     return failed(case, method) if isinstance(case, ValueError) else case.rows(method, folder, **options)
 
 
-def _is_done(rows: list[Row], method: Method, *, retry: bool, out: Path | None) -> bool:
+def _is_done(rows: list[Row], method: Method, *, quality: Mapping[str, Any], retry: bool, out: Path | None) -> bool:
     """Whether a run need not be done again."""
     if not rows or rows[0]["status"] == "absent" or (retry and rows[0]["status"] != "ok"):
         return False
-    if (before := settings_of(rows[0]).get("arguments", [])) != (now := list(method.arguments)):
+    settings = settings_of(rows[0])
+    if (limits := settings.get("quality", quality)) != quality:  # results of earlier versions do not say
+        there, here = (", ".join(f"{name}={value}" for name, value in sorted(each.items())) or "the defaults"
+                       for each in (limits, quality))  # fmt: skip
+        msg = f"{out} has results of {rows[0]['data']!r} after quality control with {there}, and now it is to be {here}"
+        msg += ": name another file with --out."
+        raise ValueError(msg)
+    if (before := settings.get("arguments", [])) != (now := list(method.arguments)):
         msg = (
             f"{out} has results of {method.name!r} run with {' '.join(before) or 'its defaults'}, and now it is to run "
             f"with {' '.join(now) or 'its defaults'}: name another file with --out."

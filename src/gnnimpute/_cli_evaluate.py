@@ -13,7 +13,7 @@ import gnnimpute as gi
 from gnnimpute import _keys
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import NO_GAIN, Command, Option, spelled
-from gnnimpute._options import check_report, config_of, graph_options, quality_options, settings
+from gnnimpute._options import QUALITY_NAMES, check_report, config_of, graph_options, quality_options, settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PATH = click.Path(path_type=Path)
-QUALITY = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total")
 GRAPH = ("n_neighbors", "n_pcs", "batch_key", "use_rep")
 
 _option = partial(click.option, cls=Option)
@@ -76,7 +75,9 @@ def evaluate(source: Path, *, quiet: bool, report: Path | None, overwrite: bool,
     _evaluate(adata, options, config=config, held_out=held_out, seeds=seeds, progress=shown, **limits)
     click.echo(adata.uns[_keys.EVALUATION]["text"])
     if report is not None:
-        taken = {name: options[name] for name in (*QUALITY, "layer", "n_neighbors", "n_pcs", "batch_key", "device")}
+        taken = {
+            name: options[name] for name in (*QUALITY_NAMES, "layer", "n_neighbors", "n_pcs", "batch_key", "device")
+        }
         gi.pp.prepare(adata, **taken, rng=options["seed"])
         write_report(adata, report, source=source, cluster_key=options["cluster_key"])
 
@@ -105,5 +106,5 @@ def evaluate_before(adata: AnnData, options: dict[str, Any], *, config: Config, 
 
 def _evaluate(adata: AnnData, options: dict[str, Any], **others: Any) -> None:
     names = ("estimate", "layer", "device", *GRAPH)
-    quality = {name: options[name] for name in QUALITY}
+    quality = {name: options[name] for name in QUALITY_NAMES}
     gi.tl.evaluate(adata, quality=quality, **{name: options[name] for name in names}, **others)

@@ -12,6 +12,7 @@ import gnnimpute as gi
 from gnnimpute import _keys
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import Command, Option
+from gnnimpute._options import QUALITY_NAMES, quality_options
 
 PATH = click.Path(path_type=Path)
 _asked = partial(click.option, cls=Option, section="What is explained")
@@ -34,6 +35,7 @@ Examples:
 @_files("--figure", type=PATH, help="Picture to write too: .png, .svg or .pdf.")
 @_files("--overwrite", is_flag=True, help="Replace the picture if it exists.")
 @reading_options
+@quality_options
 @_files("--neighbors-key", help="Graph to use: a key of uns.  [default: that of `impute`, or one made as it does]")
 def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Say why one imputed value is what it is.
@@ -49,7 +51,7 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
     adata = read(source, options)
     layer, key = options["layer"], options["neighbors_key"]
     if key is None and _keys.NEIGHBORS not in adata.uns:
-        gi.pp.prepare(adata, layer=layer)
+        gi.pp.prepare(adata, layer=layer, **{name: options[name] for name in QUALITY_NAMES})
     asked = {"imputer": imputer, "level": options["level"], "layer": layer, "neighbors_key": key}
     explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
     if figure is not None:

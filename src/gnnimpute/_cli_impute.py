@@ -20,6 +20,7 @@ from gnnimpute._config import Estimate, Output
 from gnnimpute._options import (
     GRAPH,
     QUALITY,
+    QUALITY_NAMES,
     Names,
     check_files,
     check_report,
@@ -111,6 +112,8 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     the epoch; the best weights so far are then used.
     """
     started = time.monotonic()
+    if out.resolve() == source.resolve():
+        misuse(f"OUT is IN, {source}, whose counts would be lost or rewritten: name another OUT.")
     config = _checked(options, overwrite=overwrite)
     with importing():
         import anndata  # noqa: F401 -- all that is needed below
@@ -141,7 +144,9 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
             gi.tl.fit(adata, **shared)
         return
     wanted = {name: options[name] for name in ("estimate", "output", "interval", "key_added", "genes")}
-    gi.tl.impute(adata, imputer=_imputer(adata, options, shared), **wanted, **shared)
+    if (imputer := _imputer(adata, options, shared)) is not None:
+        shared["config"] = None  # it has its own
+    gi.tl.impute(adata, imputer=imputer, **wanted, **shared)
     _write(adata, out, overwrite=overwrite, key=key, genes=genes)
     if options["report"] is not None:
         write_report(adata, options["report"], source=source, key=key, cluster_key=options["cluster_key"])
@@ -185,7 +190,7 @@ def _prepare(adata: AnnData, options: dict[str, Any]) -> str | None:
     if options["key_added"] in adata.uns:
         _log.warning("The result %r of an earlier run is replaced in the new file.", options["key_added"])
     layer: str | None = options["layer"] if _keys.COUNTS in adata.layers else None
-    names = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total", "n_neighbors", "batch_key")
+    names = (*QUALITY_NAMES, "n_neighbors", "batch_key")
     taken = {name: options[name] for name in (*names, "layer", "filter", "allow_non_counts", "device")}
     n_pcs = None if options["use_rep"] or options["neighbors_key"] else options["n_pcs"]
     if options["neighbors_key"] != _keys.NEIGHBORS:  # that one is of an earlier `prepare`, whose marks go with it

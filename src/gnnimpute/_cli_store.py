@@ -11,7 +11,7 @@ import click
 
 from gnnimpute import _processes
 from gnnimpute._command import Option
-from gnnimpute._options import misuse
+from gnnimpute._options import QUALITY_NAMES, misuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ LARGE, LARGE_LAYER = 200_000_000, 500_000_000
 """Stored values, and cells times genes, from which a store is read a few cells at a time: counts of 2 GB in memory, and
 an imputed layer of 2 GB, each thrice that with copies. Fixed, so that results do not depend on the machine."""
 
-_REFUSED = ("genes", "orientation", "unique_names", "interval", "refuse_if_no_gain", "report", "checkpoint")
+_REFUSED = ("genes", "orientation", "interval", "refuse_if_no_gain", "report", "checkpoint")
 _store = partial(click.option, cls=Option, section="Larger than memory (.zarr or .h5ad to .zarr)")
 
 
@@ -101,7 +101,7 @@ def impute_stores(
     from gnnimpute._stored_layer import Stored
 
     started = time.monotonic()
-    names = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total", "n_neighbors", "batch_key", "layer")
+    names = (*QUALITY_NAMES, "n_neighbors", "batch_key", "layer")
     prepare = {name: options[name] for name in (*names, "filter", "allow_non_counts", "device")}
     prepare["rng"] = options["seed"]
     prepare["n_pcs"] = None if options["use_rep"] or options["neighbors_key"] else options["n_pcs"]
@@ -121,6 +121,7 @@ def impute_stores(
             fit=fit,
             model=options["model"],
             save_model=options["save_model"],
+            unique_names=options["unique_names"],
             overwrite=overwrite,
         )
     if not quiet:

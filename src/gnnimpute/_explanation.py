@@ -92,6 +92,7 @@ class Explanation:
             f"  another library of this cell, as deep, would show it with a probability of {self.redetection:.0%}"
             + (f": the zero is {self._verdict()}" if not self.count else ""),
             *self._line(),
+            *(["The network has no share in this value; held-out molecules left it out."] if self._alone else []),
             f"In the network, what the cell is like comes to {self.own_weight:.0%} from its own counts, the rest from "
             f"{len(self.neighbors)} other cells:",
             f"  {detected} of them show {self.gene}; weighted and at the depth of this cell, {self.neighbors_mean:.3g}",
@@ -101,6 +102,11 @@ class Explanation:
         if (others := len(self.neighbors) - SHOWN) > 0:
             lines.append(f"  {self.neighbors['weight'].iloc[SHOWN:].sum():6.1%}  {others} more")
         return "\n".join(lines)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the linear part alone makes the value."""
+        return self.linear is not None and self.linear.share == 1
 
     def _normalized(self, value: float) -> float:
         return value * self.target_total / (self.total or 1.0)

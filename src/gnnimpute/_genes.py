@@ -99,7 +99,11 @@ def align(
     if not len(found):
         raise ValueError(_none_shared(names, genes))
     if log is not None and (n_missing := len(genes) - len(found)):
-        log.warning("%d of the model's %d genes are missing from the counts and read as zero.", n_missing, len(genes))
+        log.warning(
+            "%d of the model's %d genes are missing from the counts and read as zero: cells seem less deep than they "
+            "are, so output='counts', estimates 'posterior' and 'detected', and intervals, are too low.",
+            n_missing, len(genes),
+        )  # fmt: skip
     if log is not None and (n_extra := counts.shape[1] - len(found)):
         log.warning("%d genes of the counts are not among the model's and are ignored.", n_extra)
     pick = sp.csr_matrix(

@@ -82,7 +82,8 @@ def impute(
     out
         Array of shape (n_obs, n_vars), or (n_obs, n_genes) with `genes`, to write to instead, for example a zarr array.
     config
-        Settings, as for :func:`fit`; by default `Config()`, and :meth:`Config.detected` for that estimate.
+        Settings, as for :func:`fit`; by default `Config()`, and :meth:`Config.detected` for that estimate. An `imputer`
+        has its own.
     layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts, rng, device, progress, checkpoint
         As for :func:`fit`.
 
@@ -91,8 +92,8 @@ def impute(
     KeyError
         If the layer, the graph, the embedding or a gene does not exist.
     ValueError
-        If the matrix does not hold counts, names of modelled genes stand twice, `imputer` has none of the genes, or
-        `key_added` would replace what is not a result of this function.
+        If the matrix does not hold counts, names of modelled genes stand twice, `imputer` has none of the genes or
+        `config` is given beside it, or `key_added` would replace what is not a result of this function.
 
     Returns
     -------
@@ -112,8 +113,9 @@ def impute(
         Weight that each cell's counts have in each other's latent; rows of modelled cells sum to 1. Not for counts that
         are a Dask array.
     `adata.uns[key_added]` : :class:`dict`
-        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``, and
-        what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
+        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``,
+        ``linear_share`` (of the linear part in the values; with 1 the network has no say), and what was used:
+        ``layer``, ``neighbors_key``, ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
     check_key(adata, key_added)
@@ -144,6 +146,9 @@ def impute(
         imputer = fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
     else:
         imputer.summary()  # an error if it is not fitted
+        if config is not None:
+            msg = "imputer= is fitted, with its own settings: leave out config=, or fit another with gi.tl.fit."
+            raise ValueError(msg)
         wanted.check(can_be_posterior=imputer.dispersion_ is not None)
         chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_, preferred=chosen.genes))
     made = (_lazily if is_lazy(chosen.counts) else _in_memory)(adata, imputer, chosen, wanted, out)

@@ -160,8 +160,7 @@ class GNNImputer:
 
     keep, values = _on_demand.keep, _on_demand.values
     interval, redetection = _interval.interval, _interval.redetection
-    further = _interval.further
-    further_log1p = _interval.further_log1p
+    further, further_log1p = _interval.further, _interval.further_log1p
 
     def embed(
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
@@ -222,6 +221,7 @@ class GNNImputer:
             "loss": {name: np.asarray(values) for name, values in self.history_.items()},
             "best_epoch": self.best_epoch_,
             "target_total": self.target_total_,
+            "linear_share": 0.0 if self.network_.linear is None else float(self.network_.linear.weight),
             **self.origin_,
         }
 

@@ -72,6 +72,8 @@ class Case:
     """Positions of the genes of `adata` in `hold_out`."""
     protocol: Protocol
     seed: int
+    quality: Mapping[str, Any]
+    """Limits of quality control that differ from the defaults."""
 
     @classmethod
     def make(cls, adata: AnnData, protocol: Protocol, *, seed: int, quality: Mapping[str, Any] | None = None) -> Case:
@@ -96,9 +98,10 @@ class Case:
         from anndata import AnnData
 
         hold_out = protocol.hide(adata.X, seed)
-        kept, cells, genes = visible(adata, hold_out.train, n_pcs=None, rng=seed, **(quality or {}))
+        quality = dict(quality or {})
+        kept, cells, genes = visible(adata, hold_out.train, n_pcs=None, rng=seed, **quality)
         plain = AnnData(kept.X, obs=kept.obs[[]].copy(), var=kept.var[[]].copy())
-        return cls(plain, hold_out, cells, genes, protocol, seed)
+        return cls(plain, hold_out, cells, genes, protocol, seed, quality)
 
     def rows(
         self,
@@ -140,7 +143,7 @@ class Case:
         finally:
             for path in (source, out):
                 path.unlink(missing_ok=True)
-        asked = {"arguments": list(method.arguments), "threads": budget.threads}
+        asked = {"arguments": list(method.arguments), "threads": budget.threads, "quality": dict(self.quality)}
         settings = settings_of({"settings": about.settings}) | asked
         common = {
             "seconds": outcome.seconds,

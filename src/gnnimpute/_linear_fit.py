@@ -71,7 +71,7 @@ def fit_linear(
     else:
         intercept, lines = _molecule_lines(cells, n_components, rng)
     for name, value in combined(cells, lines, intercept, n_components=n_components)._asdict().items():
-        # Few cells have fewer components than there is room for.
+        # Few cells, and non-zeros always, have fewer components than there is room for.
         getattr(linear, name)[tuple(slice(n) for n in value.shape)] = torch.from_numpy(value.astype(np.float32))
 
 

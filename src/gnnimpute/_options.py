@@ -30,6 +30,9 @@ QUALITY = "Quality control (what fails is not modelled, but kept and flagged)"
 GRAPH = "Neighbors"
 """Sections of the help."""
 
+QUALITY_NAMES = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total")
+"""Options of :func:`quality_options`."""
+
 _quality = partial(click.option, cls=Option, section=QUALITY, show_default=True)
 _graph = partial(click.option, cls=Option, section=GRAPH, show_default=True)
 

@@ -43,6 +43,7 @@ def impute_store(
     fit: dict[str, Any],
     model: Path | None = None,
     save_model: Path | None = None,
+    unique_names: bool = False,
     overwrite: bool = False,
 ) -> AnnData:
     """Prepare, train and impute `source` a few thousand cells at a time, and write the whole object to `out`.
@@ -70,6 +71,8 @@ def impute_store(
         A saved model to use instead of training one.
     save_model
         File to save the model to, with what it keeps of the cells.
+    unique_names
+        Number names that cells, or genes, have in common.
     overwrite
         Replace `out`.
 
@@ -90,11 +93,15 @@ def impute_store(
     final = _writers.target(out)
     work = final.with_name(f".{final.name}.unfinished")
     adata = io.read(source, lazy=True)
+    if unique_names:
+        adata.obs_names_make_unique()
+        adata.var_names_make_unique()
     _check_keys(adata, prepare, fit)
     announce(adata, out, config=config, stored=stored, n_there=_size_of(work / STORE / "layers" / key))
     _begin(work, source, adata, {
         "config": config.to_dict(), "estimate": estimate, "output": output, "key": key, "model": str(model),
         "stored": stored._asdict(), "prepare": _that_matter(prepare), "fit": _that_matter(fit),
+        "unique_names": unique_names,
     })  # fmt: skip
     try:
         if not (work / MODEL).exists():

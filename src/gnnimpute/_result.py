@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 UNITS: dict[Output, str] = {
-    "normalized": "counts scaled to the median total of the modelled cells, {}",
+    "normalized": "counts scaled to a total of {}, the median of the cells that the model was fitted to",
     "counts": "counts at the depth of each cell",
-    "log1p": "log(1 + counts scaled to the median total of the modelled cells, {})",
+    "log1p": "log(1 + counts scaled to a total of {}, the median of the cells that the model was fitted to)",
 }
 
 

@@ -212,7 +212,9 @@ def _weigh_linear(state: Training, validation: Validation) -> None:
     """Give the linear part the share of the result that predicts the held-out part best."""
     if state.network.linear is not None:
         best = validation.best_share() if state.team.is_first else np.nan
-        state.network.linear.weight.fill_(state.team.told(best))
+        state.network.linear.weight.fill_(best := state.team.told(best))
+        if best == 1:
+            log.info("The linear part alone predicts the held-out molecules best: the network has no say in values.")
 
 
 def _put_groups_right(state: Training, validation: Validation) -> None:

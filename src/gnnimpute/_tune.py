@@ -148,8 +148,9 @@ class _Trials:
         values = imputer.transform(kept, graph(kept), estimate="posterior", output="counts")
         losses = score_cells(self._hold_out, values)
         seconds = time.monotonic() - started
-        about = (n_neighbors, config.n_latent, config.tolerance, losses.mean(), seconds)
-        log.info("%d neighbours, latent of %d, tolerance %g: loss %.5f, %.0f s", *about)
+        alone = ", by the linear part alone" if imputer.summary()["linear_share"] == 1 else ""
+        about = (n_neighbors, config.n_latent, config.tolerance, losses.mean(), alone, seconds)
+        log.info("%d neighbours, latent of %d, tolerance %g: loss %.5f%s, %.0f s", *about)
         return _Trial(config, n_neighbors, losses, seconds)
 
 
