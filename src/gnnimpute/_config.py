@@ -34,7 +34,7 @@ class Config:
     n_latent: int = _setting(32, "Dimensions of the latent representation of a cell.", low=1)
     n_components: int = _setting(
         50,
-        "Dimensions of the linear part, whose weights have a closed form; mixed with the network as held-out molecules say. "
+        "Dimensions of the linear part, in closed form; mixed with the network as held-out molecules say. "
         "0: the network alone, which then reads all genes (paper).",
         low=0,
     )

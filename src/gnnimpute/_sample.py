@@ -27,8 +27,8 @@ def training_part(
 ) -> tuple[sp.csr_matrix, NeighborGraph | Callable[[sp.csr_matrix], NeighborGraph]]:
     """Counts in memory, of at most that many cells, and their graph or what makes it.
 
-    Where :func:`gnnimpute.pp.prepare` made the graph, that of the sample is made as of counts in memory. Of a graph that was
-    given, the sample takes cells together with their neighbours, and edges that lead out of it are left out.
+    Where :func:`gnnimpute.pp.prepare` made the graph, that of the sample is made as of counts in memory. Of a graph
+    that was given, the sample takes cells together with their neighbours, and edges out of it are left out.
 
     Parameters
     ----------
