@@ -117,6 +117,7 @@ def test_the_plot_has_a_bar_for_the_cell_and_each_neighbour(adata: AnnData, impu
     widths = [bar.get_width() for bar in ax.patches]
     np.testing.assert_allclose(widths, [100 * why.own_weight, *(100 * why.neighbors["weight"].iloc[:3])], rtol=1e-6)
     assert ax.get_yticklabels()[0].get_text() == "cell9 (itself)"
+    assert f"counted, {why.mean:.2g} expected, posterior {why.posterior:.2g}\n" in ax.get_title()
     assert [t.get_text() for t in ax.texts] == [f"{why.count:g}", *(f"{c:g}" for c in why.neighbors["count"].iloc[:3])]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._inputs import MOST_GROUPS, batches_of, check_groups, counts_of, is_measure
 
 
 @pytest.fixture
@@ -67,3 +67,16 @@ def test_cells_without_a_batch_are_named(adata):
     adata.obs.loc["4", "donor"] = np.nan
     with pytest.raises(ValueError, match=r"adata.obs\['donor'\] is missing for 1 cells, first for '4'"):
         batches_of(adata, "donor")
+
+
+def test_a_quantity_is_told_from_groups(adata):
+    many = np.arange(90) % (MOST_GROUPS + 1)
+    adata.obs["total"] = many
+    for column in (many, many / 7, pd.array(many, dtype="Int64")):
+        assert is_measure(pd.Series(column))
+    for column in (many % MOST_GROUPS, many > 3, many.astype(str), pd.Categorical(many)):
+        assert not is_measure(pd.Series(column))
+    with pytest.raises(ValueError, match=r"obs\['total'\] holds 43 different numbers, too many for groups"):
+        check_groups(adata, "total")
+    with pytest.raises(KeyError, match=r"no 'totals'. Did you mean 'total'"):
+        check_groups(adata, "totals")

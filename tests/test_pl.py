@@ -157,6 +157,33 @@ def test_embedding_of_groups_keeps_them_apart(mapped: AnnData) -> None:
     assert [len(c.get_offsets()) for c in ax.collections] == [9] * 10
 
 
+def test_embedding_of_a_quantity_of_cells_has_a_scale(mapped: AnnData) -> None:
+    mapped.obs["total"] = np.arange(90)[::-1]
+    ax = gi.pl.embedding(mapped, "total")
+    (dots,) = ax.collections
+    np.testing.assert_array_equal(dots.get_array(), np.arange(90))
+    np.testing.assert_array_equal(dots.get_offsets()[:, 0], np.arange(90)[::-1])
+    (bar,) = [other for other in ax.figure.axes if other is not ax]
+    assert (bar.get_ylabel(), ax.get_title(), ax.get_legend()) == ("total", "total", None)
+
+
+@pytest.mark.parametrize("values", [np.arange(90) % 5, np.arange(90) % 2 == 0, pd.Categorical(np.arange(90))])
+def test_numbers_that_name_groups_stay_groups(mapped: AnnData, values: object) -> None:
+    mapped.obs["cluster"] = values
+    assert gi.pl.embedding(mapped, "cluster").get_legend() is not None
+    gi.pl.heatmap(mapped, ["7"], "cluster")
+
+
+def test_a_quantity_is_no_groups(mapped: AnnData) -> None:
+    mapped.obs["total"] = np.linspace(0, 1, 90)
+    for draw in (
+        lambda: gi.pl.heatmap(mapped, ["7"], "total"),
+        lambda: gi.pl.gene_pair(mapped, "7", "8", color="total"),
+    ):
+        with pytest.raises(ValueError, match=r"obs\['total'\] holds 90 different numbers, .* pandas\.qcut"):
+            draw()
+
+
 def test_embedding_without_a_map_is_of_the_latent(mapped: AnnData) -> None:
     del mapped.obsm["X_umap"]
     mapped.obsm["gnnimpute"][5] = np.nan  # a cell that was not modelled
@@ -232,6 +259,11 @@ def test_an_evaluation_is_drawn_from_the_object(adata: AnnData) -> None:
 def test_what_is_not_there_is_named(mapped: AnnData, draw, message: str) -> None:
     with pytest.raises(KeyError, match=message):
         draw(mapped)
+
+
+def test_a_single_gene_in_place_of_a_list_is_named(mapped: AnnData) -> None:
+    with pytest.raises(TypeError, match=r"genes='7' is one name: give a list, \['7'\]"):
+        gi.pl.heatmap(mapped, "7", "type")
 
 
 @pytest.mark.parametrize("name", ["embedding", "heatmap", "attention", "loss"])

@@ -10,10 +10,11 @@ import scipy.sparse as sp
 from gnnimpute import _keys
 from gnnimpute._counts import divisors
 from gnnimpute._genes import positions
+from gnnimpute._inputs import check_groups
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
     from matplotlib.axes import Axes
@@ -77,10 +78,10 @@ def groups_of(adata: AnnData, column: str) -> tuple[NDArray[Any], list[str]]:
     ------
     KeyError
         If `obs` has no such column.
+    ValueError
+        If it holds many different numbers.
     """
-    if column not in adata.obs:
-        msg = f"adata.obs has no {column!r}. {suggestion(column, adata.obs)}"
-        raise KeyError(msg)
+    check_groups(adata, column)
     values = adata.obs[column].astype("category")
     return values.astype(str).to_numpy(), [str(name) for name in values.cat.categories]
 
@@ -108,13 +109,15 @@ def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np
     return points, "principal component of the latent, "
 
 
-def values_of(adata: AnnData, genes: list[str], *, key: str, layer: str | None) -> NDArray[np.float64]:
+def values_of(adata: AnnData, genes: Sequence[str], *, key: str, layer: str | None) -> NDArray[np.float64]:
     """Imputed values of genes, of shape (n_obs, n_genes), or the counts of `layer` on the same scale.
 
     Raises
     ------
     KeyError
         If there is no such imputation, layer or gene.
+    TypeError
+        If `genes` is a single name.
     """
     about, columns = about_of(adata, key), positions(adata.var_names, genes)
     if layer is not None:

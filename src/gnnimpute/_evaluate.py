@@ -15,7 +15,7 @@ from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import counts_of
+from gnnimpute._inputs import check_groups, counts_of
 from gnnimpute._names import suggestion
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
@@ -103,7 +103,8 @@ def evaluate(
     KeyError
         If the layer, the embedding or a column does not exist.
     ValueError
-        If the matrix does not hold counts, nothing passes quality control, or `estimate` is ``detected``.
+        If the matrix does not hold counts, nothing passes quality control, `estimate` is ``detected``, or the column
+        `cluster_key` holds many different numbers.
 
     Returns
     -------
@@ -193,9 +194,8 @@ def _check(adata: AnnData, estimate: str, config: Config, *, cluster_key: str | 
     if not len(seeds):
         msg = "seeds is empty: give one at least."
         raise ValueError(msg)
-    if cluster_key is not None and cluster_key not in adata.obs:
-        msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
-        raise KeyError(msg)
+    if cluster_key is not None:
+        check_groups(adata, cluster_key)
 
 
 def _drawn(n_obs: int, most: int, seed: int) -> NDArray[np.int64]:

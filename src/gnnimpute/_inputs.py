@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, is_lazy
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
+
+MOST_GROUPS = 42
+"""Different numbers that may still be names of groups, as of clusters: as many as plots can tell apart."""
 
 
 def require_anndata(adata: Any) -> None:
@@ -79,6 +83,34 @@ def _holds_counts(matrix: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def is_measure(column: pd.Series) -> bool:
+    """Whether a column holds a quantity, such as totals of cells, and not groups."""
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return bool(is_number and column.nunique() > MOST_GROUPS)
+
+
+def check_groups(adata: AnnData, key: str) -> None:
+    """Refuse a column of groups that is not there, or that holds a quantity.
+
+    Raises
+    ------
+    KeyError
+        If `obs` has no such column.
+    ValueError
+        If it holds many different numbers.
+    """
+    if key not in adata.obs:
+        msg = f"adata.obs has no {key!r}. {suggestion(key, adata.obs)}"
+        raise KeyError(msg)
+    if is_measure(column := adata.obs[key]):
+        msg = (
+            f"adata.obs[{key!r}] holds {column.nunique():,} different numbers, too many for groups: name a column of "
+            f"groups, or make groups of it, pandas.qcut(adata.obs[{key!r}], 4) or, if each number is a group, "
+            f'adata.obs[{key!r}].astype("category").'
+        )
+        raise ValueError(msg)
 
 
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:

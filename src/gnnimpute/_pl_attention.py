@@ -119,7 +119,7 @@ def explain(explanation: Explanation, *, n_cells: int = 15, ax: Axes | None = No
     ax.set_xlabel(f"weight in the cell's latent (%)\nbeside it: molecules of {explanation.gene}")
     ax.set_title(
         f"{explanation.gene} in {_end(explanation.cell)}\n"
-        f"{explanation.count:g} counted, {explanation.posterior:.2g} expected\n"
+        f"{explanation.count:g} counted, {explanation.mean:.2g} expected, posterior {explanation.posterior:.2g}\n"
         f"{explanation.level:.0%} interval {explanation.lower:.2g} to {explanation.upper:.2g}\n"
         f"another library detects it: {explanation.redetection:.0%}",
         fontsize="medium",

@@ -18,6 +18,7 @@ from gnnimpute._canvas import (
     values_of,
     wrapped,
 )
+from gnnimpute._inputs import is_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,8 @@ def gene_pair(
     ------
     KeyError
         If there is no such imputation, gene or column.
+    ValueError
+        If the column holds many different numbers, not groups.
     """
     about = about_of(adata, key)
     imputed = values_of(adata, [gene_x, gene_y], key=key, layer=None)
@@ -93,6 +96,8 @@ def embedding(
 ) -> Axes:
     """Cells in two dimensions, coloured by a gene or by a column of `obs`.
 
+    Columns of many different numbers have a scale, all others groups.
+
     Parameters
     ----------
     adata
@@ -121,7 +126,7 @@ def embedding(
     about = about_of(adata, key)
     points, name = coordinates(adata, basis, key)
     dots: dict[str, Any] = {"s": max(1.0, min(20.0, 60_000 / adata.n_obs)), "linewidths": 0, "rasterized": True}
-    if color in adata.obs:
+    if color in adata.obs and not is_measure(adata.obs[color]):
         groups, names = groups_of(adata, color)
         ax = axes(ax)
         for number, group in enumerate(names):
@@ -130,12 +135,16 @@ def embedding(
         ax.legend(frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
         ax.set_title(color)
     else:
-        values = values_of(adata, [color], key=key, layer=layer)[:, 0]
+        if color in adata.obs:
+            values, unit, title = adata.obs[color].to_numpy(dtype=np.float64, na_value=np.nan), color, color
+        else:
+            values, unit = values_of(adata, [color], key=key, layer=layer)[:, 0], about["unit"]
+            title = f"{color}, {'imputed' if layer is None else 'observed'}"
         ax = axes(ax)
         order = np.argsort(values, kind="stable")  # the highest on top
         drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], cmap="viridis", **dots)
-        ax.figure.colorbar(drawn, ax=ax, label=wrapped(about["unit"]))
-        ax.set_title(f"{color}, {'imputed' if layer is None else 'observed'}")
+        ax.figure.colorbar(drawn, ax=ax, label=wrapped(unit))
+        ax.set_title(title)
     ax.set(xlabel=f"{name}1", ylabel=f"{name}2", xticks=[], yticks=[])
     return ax
 
@@ -174,9 +183,13 @@ def heatmap(
     ------
     KeyError
         If there is no such imputation, gene or column.
+    TypeError
+        If `genes` is a single name.
+    ValueError
+        If the column holds many different numbers, not groups.
     """
     groups, names = groups_of(adata, groupby)
-    values = values_of(adata, list(genes), key=key, layer=layer)
+    values = values_of(adata, genes, key=key, layer=layer)
     known = [name for name in names if (groups == name).any()]
     order = np.concatenate([np.flatnonzero(groups == name) for name in known])
     low, high = values.min(0), np.quantile(values, 0.99, axis=0)

@@ -12,7 +12,7 @@ from gnnimpute import _keys
 from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
-from gnnimpute._names import suggestion
+from gnnimpute._inputs import check_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,9 +137,7 @@ def shown(
 def _labels(adata: AnnData, cluster_key: str | None, groups: pd.DataFrame | None) -> NDArray[np.str_] | None:
     """Name of the group of each cell, empty for those that have none; `None` where groups have to be found."""
     if cluster_key is not None:
-        if cluster_key not in adata.obs:
-            msg = f"adata.obs has no {cluster_key!r}. {suggestion(cluster_key, adata.obs)}"
-            raise KeyError(msg)
+        check_groups(adata, cluster_key)
         return np.asarray(adata.obs[cluster_key].astype(str), dtype=np.str_)
     if groups is None or not (adata.obs_names.is_unique and groups.index.is_unique):
         return None
