@@ -201,5 +201,19 @@ def test_duplicate_names_are_kept_and_said_once(tmp_path, counts, caplog):
     gio.write(adata, tmp_path / "x.h5ad")
     assert list(gio.read(tmp_path / "x.h5ad").obs_names) == ["a", "b", "a", "a"]
     (record,) = caplog.records
-    assert "1 cell names occur more than once (a: 3 times)" in record.message
+    assert "1 cell name occurs more than once (a: 3 times)" in record.message
     assert "obs_names_make_unique()" in record.message
+
+
+def test_duplicate_names_are_numbered_if_asked(tmp_path, counts, caplog):
+    adata = AnnData(counts[:4, :4])
+    adata.obs_names = ["a", "b", "a", "a"]
+    adata.var_names = ["x", "y", "x", "y"]
+    gio.write(adata, tmp_path / "x.h5ad")
+    caplog.set_level("INFO")
+    adata = gio.read(tmp_path / "x.h5ad", unique_names=True)
+    assert list(adata.obs_names) == ["a", "b", "a-1", "a-2"]
+    assert list(adata.var_names) == ["x", "y", "x-1", "y-1"]
+    assert "2 gene names occur more than once (x: 2 times). Names are numbered: x, x-1." in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "kept" not in caplog.text

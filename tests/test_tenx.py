@@ -80,7 +80,7 @@ def test_samples_in_one_folder_are_read_by_their_matrix(tmp_path, counts):
 def test_duplicate_symbols_are_kept_and_said(tmp_path, counts, caplog):
     gio.read(make_folder(tmp_path / "x", counts, genes="genes"))
     (record,) = caplog.records
-    assert "1 gene names occur more than once (ACTB: 2 times)" in record.message
+    assert "1 gene name occurs more than once (ACTB: 2 times)" in record.message
     assert "var_names_make_unique()" in record.message
 
 

@@ -44,8 +44,4 @@ def reading_options(command: Decorated) -> Decorated:
 
 def read(source: Path, options: dict[str, Any]) -> AnnData:
     """Read the counts as the options say."""
-    adata = gi.io.read(source, orientation=options["orientation"])
-    if options["unique_names"]:
-        adata.obs_names_make_unique()
-        adata.var_names_make_unique()
-    return adata
+    return gi.io.read(source, orientation=options["orientation"], unique_names=options["unique_names"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import html
 import logging
+import os
 import warnings
 from collections import Counter
 from contextlib import contextmanager
@@ -52,6 +54,24 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             "copy or download it again, or open it in the program that wrote it."
         )
         raise OSError(msg) from error
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what is not there, may not be read, or is empty."""
+    if not path.exists():
+        folder = path.parent
+        near = difflib.get_close_matches(
+            path.name, [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        )
+        hint = f" Did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
+        msg = f"There is no {path}{'' if folder.is_dir() else f', and no folder {folder}'}.{hint}"
+        raise FileNotFoundError(msg)
+    if not os.access(path, os.R_OK):
+        msg = f"{path} may not be read by you. Allow it (chmod u+r), or ask its owner."
+        raise PermissionError(msg)
+    if path.is_file() and not path.stat().st_size:
+        msg = f"{path} is empty (0 bytes): it may have been cut short. Copy or download it again."
+        raise ValueError(msg)
 
 
 def opened(path: Path) -> IO[str]:
@@ -119,17 +139,23 @@ def turned(adata: AnnData, path: Path, orientation: Orientation | None, *, by_fo
     return adata
 
 
-def say_duplicates(adata: AnnData, path: Path) -> None:
-    """Names stay as they are; that some occur twice is said once."""
+def say_duplicates(adata: AnnData, path: Path, *, number: bool) -> None:
+    """Say once that some names occur twice; they stay as they are unless they are to be numbered."""
     for axis, names in (("cell", adata.obs_names), ("gene", adata.var_names)):
         if names.is_unique:
             continue
         (name, times), *others = [(name, n) for name, n in Counter(names).most_common() if n > 1]
         attribute = "obs" if axis == "cell" else "var"
+        occur = f"{1 + len(others)} {axis} names occur" if others else f"1 {axis} name occurs"
+        found = f"{path}: {occur} more than once ({name}: {times} times)"
+        if number:
+            getattr(adata, f"{attribute}_names_make_unique")()
+            logger.info("%s. Names are numbered: %s, %s-1.", found, name, name)
+            continue
         logger.warning(
-            "%s: %d %s names occur more than once (%s: %d times). They are kept as they are; what looks a %s up "
-            "by such a name is an error. To number them: adata.%s_names_make_unique() (--unique-names).",
-            *(path, 1 + len(others), axis, name, times, axis, attribute),
+            "%s. Names are kept as they are; what looks a %s up by such a name is an error. To number them: "
+            "adata.%s_names_make_unique() (--unique-names).",
+            *(found, axis, attribute),
         )
 
 

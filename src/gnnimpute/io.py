@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from gnnimpute._names import suggestion
 from gnnimpute._orientation import check_orientation
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from anndata import AnnData
@@ -30,7 +29,13 @@ READABLE = (".h5ad", ".zarr", ".h5", ".loom", ".mtx", ".mtx.gz", *TABLES, ".txt"
 WRITABLE = (".h5ad", ".zarr", ".mtx", *TABLES)
 
 
-def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None, lazy: bool = False) -> AnnData:
+def read(
+    path: str | os.PathLike[str],
+    *,
+    orientation: Orientation | None = None,
+    unique_names: bool = False,
+    lazy: bool = False,
+) -> AnnData:
     """Read counts as cells x genes; the log says what was found and why rows were taken for cells or genes.
 
     Nothing but the orientation is changed: values, names and their order stay, sparse stays sparse, and text tables
@@ -54,6 +59,8 @@ def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None
         What the rows and columns of the file are. By default the format says so, and for tables the names: barcodes,
         genes, and the header above the row names; where they do not tell, rows are cells. A warning says if the names
         speak against the format. 10x files count and name their cells and genes, so there it is only checked.
+    unique_names
+        Number the names that genes or cells have in common: ``ACTB``, ``ACTB-1``.
     lazy
         Leave the matrices of a ``.zarr`` or ``.h5ad`` in the file, as Dask arrays: for what is larger than memory.
 
@@ -73,13 +80,13 @@ def read(path: str | os.PathLike[str], *, orientation: Orientation | None = None
     """
     path = Path(path)
     check_orientation(orientation)
-    _check_readable(path)
+    _readers.check_readable(path)
     reader = _reader(path)
     if lazy and reader not in {_readers.read_h5ad, _readers.read_zarr}:
         msg = f"{path} cannot be read with lazy=True: only .zarr and .h5ad can. Read it, and write it as .zarr."
         raise ValueError(msg)
     adata = _lazy.read_lazy(path) if lazy else reader(path, orientation)
-    _readers.say_duplicates(adata, path)
+    _readers.say_duplicates(adata, path, number=unique_names)
     logger.info("%s: %d cells x %d genes.", path, *adata.shape)
     return adata
 
@@ -177,23 +184,6 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False, n_b
         msg = f"{path} cannot be written: {folder} cannot be written to ({error.strerror}). Name another folder."
         raise PermissionError(msg) from error
     _writers.check_space(path, n_bytes)
-
-
-def _check_readable(path: Path) -> None:
-    if not path.exists():
-        folder = path.parent
-        near = difflib.get_close_matches(
-            path.name, [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        )
-        hint = f" Did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
-        msg = f"There is no {path}{'' if folder.is_dir() else f', and no folder {folder}'}.{hint}"
-        raise FileNotFoundError(msg)
-    if not os.access(path, os.R_OK):
-        msg = f"{path} may not be read by you. Allow it (chmod u+r), or ask its owner."
-        raise PermissionError(msg)
-    if path.is_file() and not path.stat().st_size:
-        msg = f"{path} is empty (0 bytes): it may have been cut short. Copy or download it again."
-        raise ValueError(msg)
 
 
 def _reader(path: Path) -> Callable[[Path, Orientation | None], AnnData]:
