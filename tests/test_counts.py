@@ -195,6 +195,24 @@ def test_values_of_unknown_origin_get_no_guess(rng):
     assert "looks" not in str(error.value)
 
 
+@pytest.mark.parametrize("most", [5, 500])
+def test_a_few_values_that_are_not_whole_do_not_make_the_matrix_normalised(counts, most):
+    matrix = np.minimum(counts.toarray(), most)
+    matrix[3, 7] = 0.5
+    n = np.count_nonzero(matrix)
+    with pytest.raises(ValueError, match=f"cell number 3, gene number 7: .*; 1 of {n:,} non-zeros is not. ") as error:
+        check_counts(matrix, where="adata.X")
+    assert "looks" not in str(error.value)
+    matrix[5] *= 0.5
+    with pytest.raises(ValueError, match="non-zeros are not"):
+        check_counts(matrix, where="adata.X")
+
+
+def test_log2_of_raw_counts_is_recognised_though_most_values_are_whole(counts):
+    with pytest.raises(ValueError, match=r"looks log2\(x \+ 1\)-transformed"):
+        check_counts(np.log2(1 + np.minimum(counts.toarray(), 3)), where="adata.X")
+
+
 def test_logarithms_are_warned_about_even_when_non_counts_are_allowed(counts, caplog):
     check_counts(log_normalized(counts), where="adata.X", allow_non_counts=True)
     assert "adata.X looks log1p-transformed" in caplog.text

@@ -79,6 +79,13 @@ def test_contents_of_what_is_imputed(adata: AnnData) -> None:
     assert "Not imputed" not in text
 
 
+def test_an_evaluation_is_no_imputation(adata: AnnData) -> None:
+    adata.uns["judged"] = {"estimate": "mean", "verdict": "helps", "text": "It helps.\n  By much.", "version": "9.8"}
+    text = _describe.contents(adata, Path("a.h5ad"))
+    assert text.endswith('Evaluated, key "judged", estimate mean: It helps.\nNot imputed yet.')
+    assert "Imputed" not in text
+
+
 def test_contents_say_what_is_odd_about_names(adata: AnnData) -> None:
     assert "looks like genes x cells" in _describe.contents(adata.T, Path("a.h5ad"))
     adata.var_names = ["MT-ND1"] * 60

@@ -120,3 +120,4 @@ def test_suggestion_names_what_is_near_or_what_there_is():
     assert suggestion("COUNTS", ["counts"]) == "Did you mean 'counts'?"
     assert suggestion("xyz", ["spliced", "counts"]) == "There are: 'counts', 'spliced'."
     assert suggestion("xyz", []) == "There are none."
+    assert suggestion(5, ["counts", 6]) == "There are: '6', 'counts'."

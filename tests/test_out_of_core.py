@@ -82,6 +82,15 @@ def test_from_python_a_lazy_result_is_written_as_h5ad_too(
     assert made.obs.equals(expected.obs)
 
 
+def test_the_log_names_what_was_read_and_written_only(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(source, tmp_path / "out.zarr")
+    assert f"{source}: 130 cells x 60 genes." in caplog.text
+    assert "unfinished" not in caplog.text
+
+
 def test_half_and_sparse(source: Path, tmp_path: Path) -> None:
     whole = run(source, tmp_path / "whole.zarr", save_model=tmp_path / "model.safetensors").layers["gnnimpute"]
     model = {"model": tmp_path / "model.safetensors"}

@@ -82,7 +82,8 @@ def check_counts(
     refuse(values < 0, lambda: f"counts cannot be negative; {_negative_suspect(values)}. {_COUNTS_ONLY}")
     if not np.array_equal(np.rint(values), values):
         if not allow_non_counts:
-            refuse(~_whole(values), lambda: _not_whole(counts))
+            wrong = ~_whole(values)
+            refuse(wrong, lambda: _not_whole(counts, int(wrong.sum())))
         elif (kind := _transformation(counts)).startswith("log"):
             _log.warning("%s looks %s. %s", where, kind, _UNDO)
     refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_COUNTS_ONLY}")
@@ -184,22 +185,26 @@ def _negative_suspect(values: NDArray[np.floating[Any]]) -> str:
     return "the matrix looks scaled or centred"
 
 
-def _not_whole(counts: sp.csr_matrix) -> str:
+def _not_whole(counts: sp.csr_matrix, n_wrong: int) -> str:
     kind = _transformation(counts)
-    suspect = f"not a count, and the matrix looks {kind}." if kind else "not a count, for counts are whole numbers."
-    return f"{suspect} {_UNDO if kind.startswith('log') else _REMEDY}"
+    few = f"{n_wrong:,} of {np.count_nonzero(counts.data):,} non-zeros {'is' if n_wrong == 1 else 'are'} not"
+    suspect = f"and the matrix looks {kind}." if kind else f"for counts are whole numbers; {few}."
+    return f"not a count, {suspect} {_UNDO if kind.startswith('log') else _REMEDY}"
 
 
 def _transformation(counts: sp.csr_matrix) -> str:
     """What was done to counts that are not whole, judged by a few cells; empty if that cannot be told."""
     cells = np.flatnonzero(np.diff(counts.indptr) > 1)
     sample = [counts.data[slice(*counts.indptr[c : c + 2])].astype(float) for c in cells[:: max(1, len(cells) // 50)]]
+    mostly_whole = not sample or float(np.mean(_whole(np.concatenate(sample)))) > 0.5
+    # Whole counts alone cannot tell: 2^k - 1 is whole too, and they are multiples of 1.
+    sample = [values for values in sample if not _whole(values).all()]
     if counts.data.max() < 30:  # e^30 - 1 molecules would be too many, and 2^30 - 1 as well
         if _looks_scaled([np.expm1(values) for values in sample]):
             return "log1p-transformed"
         if _looks_scaled([np.exp2(values) - 1 for values in sample]):
             return "log2(x + 1)-transformed"
-    return "normalised (each cell divided by its size)" if _looks_scaled(sample) else ""
+    return "normalised (each cell divided by its size)" if not mostly_whole and _looks_scaled(sample) else ""
 
 
 def _looks_scaled(cells: Sequence[NDArray[np.floating[Any]]]) -> bool:

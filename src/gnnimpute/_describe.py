@@ -91,13 +91,15 @@ def simulated(adata: AnnData, out: Path, found: tuple[int, int]) -> str:
 
 def contents(adata: AnnData, path: Path) -> str:
     """What an AnnData holds, and what each matrix looks like."""
-    results = {key: about for key, about in adata.uns.items() if hasattr(about, "keys") and "estimate" in about}
+    known = {key: about for key, about in adata.uns.items() if hasattr(about, "keys") and "estimate" in about}
+    evaluations = {key: about for key, about in known.items() if "verdict" in about}
+    results = {key: about for key, about in known.items() if key not in evaluations}
     lines = [f"{path}: {adata.n_obs:,} cells x {adata.n_vars:,} genes"]
     matrices = {"X": adata.X} | {f'layers["{key}"]': layer for key, layer in adata.layers.items()}
     if adata.raw is not None:
         matrices["raw"] = adata.raw.X
-    known = {f'layers["{key}"]' for key in results}
-    rows = [(name, "imputed, see below" if name in known else looks_like(m)) for name, m in matrices.items()]
+    imputed = {f'layers["{key}"]' for key in results}
+    rows = [(name, "imputed, see below" if name in imputed else looks_like(m)) for name, m in matrices.items()]
     rows += [("names", _names(adata)), ("mitochondrial", _mitochondrial(adata))]
     for slot in ("obs", "var", "obsm", "obsp"):
         if len(keys := list(map(str, getattr(adata, slot)))):
@@ -109,6 +111,8 @@ def contents(adata: AnnData, path: Path) -> str:
     lines += [f"  {name:<{width}}  {text}" for name, text in rows]
     for key, about in results.items():
         lines += _result(key, about)
+    for key, about in evaluations.items():
+        lines.append(f'Evaluated, key "{key}", estimate {about["estimate"]}: {str(about["text"]).splitlines()[0]}')
     if not results:
         lines.append("Not imputed yet.")
     return "\n".join(lines)

@@ -77,11 +77,11 @@ def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object])
     return named and bool(mitochondrial(cell_names).any()) and not mitochondrial(gene_names).any()
 
 
-def suggestion(key: str, known: Iterable[str]) -> str:
+def suggestion(key: object, known: Iterable[object]) -> str:
     """End of an error about a key that does not exist: near names, or else those that there are, not all of many."""
     names = sorted(map(str, known))
     lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(key.lower(), lowered, n=3)
+    near = difflib.get_close_matches(str(key).lower(), lowered, n=3)
     if near:
         return f"Did you mean {' or '.join(repr(lowered[name]) for name in near)}?"
     shown = ", ".join(map(repr, names[:MOST_NAMED]))

@@ -15,6 +15,7 @@ from gnnimpute._atomic import replacing
 from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._lazy import read_lazy
 from gnnimpute._names import suggestion
 from gnnimpute._stored_layer import Stored, write_layer
 
@@ -107,7 +108,7 @@ def impute_store(
         if not (work / MODEL).exists():
             _learn(adata, work, config=config, model=model, prepare=prepare, fit=fit,
                    impute={"estimate": estimate, "output": output, "key_added": key})  # fmt: skip
-        adata = io.read(work / STORE, lazy=True)
+        adata = read_lazy(work / STORE)  # which, unlike io.read, logs no path
         fitted = GNNImputer.load(work / MODEL, device=fit.get("device"))
         write_layer(adata, work / STORE, fitted, key=key, stored=stored)
     except KeyboardInterrupt:

@@ -148,7 +148,8 @@ def require_passing(rules: Sequence[Rule]) -> NDArray[np.bool_]:
     if not passing.any():
         worst = max(rules, key=lambda rule: int(rule.fails.sum()))
         change = f"Loosen {worst.option}" if worst.option else "Check the matrix"
-        msg = f"No cell passes: of {len(passing)} cells, {'; '.join(map(str, rules))}. {change}."
+        failed = "; ".join(str(rule) for rule in rules if rule.fails.any())
+        msg = f"No cell passes: of {len(passing)} cells, {failed}. {change}."
         raise ValueError(msg)
     return passing
 
