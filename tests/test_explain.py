@@ -239,3 +239,8 @@ def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:
     assert 0.25 * part.value + 0.75 * part.network == pytest.approx(why.mean, rel=1e-3)
     assert part.typical + part.own + part.neighbors == pytest.approx(part.value, rel=1e-3)
     assert part.value == pytest.approx(tl.explain(adata, "cell71", "gene1", imputer=imputer).linear.value, rel=0.5)
+
+
+def test_drivers_of_a_quantity_are_refused(adata: AnnData, imputer: GNNImputer) -> None:
+    with pytest.raises(ValueError, match=r"holds \d+ different numbers, too many for groups"):
+        tl.drivers(adata, "gnnimpute_total_counts", imputer=imputer)

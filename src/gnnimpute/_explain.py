@@ -16,6 +16,7 @@ from gnnimpute._explanation import Explanation, LinearPart
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
 from gnnimpute._infer import embed
+from gnnimpute._inputs import check_groups
 from gnnimpute._modelled import modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
@@ -170,11 +171,9 @@ def drivers(
     KeyError
         If there is no such column, layer or graph.
     ValueError
-        If there is only one group.
+        If there is only one group, or the column holds many different numbers.
     """
-    if groupby not in adata.obs:
-        msg = f"adata.obs has no {groupby!r}. {suggestion(groupby, adata.obs)}"
-        raise KeyError(msg)
+    check_groups(adata, groupby)
     chosen = modelled(
         adata,
         layer=layer,

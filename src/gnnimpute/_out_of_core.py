@@ -93,10 +93,7 @@ def impute_store(
     io.check_writable(out, overwrite=overwrite)
     final = _writers.target(out)
     work = final.with_name(f".{final.name}.unfinished")
-    adata = io.read(source, lazy=True)
-    if unique_names:
-        adata.obs_names_make_unique()
-        adata.var_names_make_unique()
+    adata = io.read(source, lazy=True, unique_names=unique_names)
     _check_keys(adata, prepare, fit)
     announce(adata, out, config=config, stored=stored, n_there=_size_of(work / STORE / "layers" / key))
     _begin(work, source, adata, {
