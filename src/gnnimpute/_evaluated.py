@@ -28,10 +28,10 @@ FEWEST = 10
 def methods_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """A row for each method: its deviance, and its gain over the gene mean, over the counts, and ours over it.
 
-    Columns are ``method``, ``deviance`` (mean over cells and genes), and three gains with ``_low`` and ``_high``:
-    ``over_gene_mean`` (share of the deviance of the gene mean that is gone), ``won`` (share of what can be won over
-    the gene mean), ``noise_gone`` (share of the counting noise of the counts that is gone), ``ours_over_it`` (share of
-    its deviance that is gone with ours).
+    Columns are ``method``, ``deviance`` (mean over cells and genes), and gains with ``_low`` and ``_high``:
+    ``over_gene_mean`` and ``over_counts`` (share of the deviance of the gene mean, and of the counts, that is gone),
+    ``won`` (share of what can be won over the gene mean), ``noise_gone`` (share of the counting noise of the counts
+    that is gone), ``ours_over_it`` (share of its deviance that is gone with ours).
     """
     rows = []
     for name in trials[0].tallies:
@@ -44,6 +44,7 @@ def methods_table(trials: Sequence[Trial]) -> pd.DataFrame:
         rows.append(
             {"method": name, "deviance": errors.deviance.sum() / size}
             | _spelled("over_gene_mean", over_mean.predicted)
+            | _spelled("over_counts", over_raw.predicted)
             | _spelled("won", over_mean.won)
             | _spelled("noise_gone", over_raw.won)
             | _spelled("ours_over_it", ours.predicted)

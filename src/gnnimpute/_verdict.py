@@ -26,6 +26,12 @@ HEADLINES = {
     UNCLEAR: "Whether imputation helps these data is not clear.",
     NO_GAIN: "Imputation does not help these data: do not impute them.",
 }
+OTHER_HELPS = {
+    UNCLEAR: "Whether imputation helps these data with estimate={!r} is not clear: take estimate={!r} (--estimate {}), "
+    "which helps.",
+    NO_GAIN: "Imputation does not help these data with estimate={!r}: take estimate={!r} (--estimate {}), which helps.",
+}
+"""In place of them, where the other estimate passes what this one does not: both estimates, and the option."""
 STATUS: dict[str, Status] = {HELPS: "pass", UNCLEAR: "unknown", NO_GAIN: "fail"}
 LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
 
@@ -51,7 +57,14 @@ def told(found: Mapping[str, Any]) -> str:
         What :func:`gnnimpute.tl.evaluate` has found.
     """
     lines = [*_but(found), *_why(found), *_uses(found), *_where(found), *_tests(found)]
-    return "\n".join([HEADLINES[found["verdict"]], *(f"  {line}" for line in lines)])
+    return "\n".join([_headline(found), *(f"  {line}" for line in lines)])
+
+
+def _headline(found: Mapping[str, Any]) -> str:
+    for name, row in _others(found["methods"].set_index("method")).items():
+        if found["verdict"] != HELPS and row["over_gene_mean_low"] > 0 and row["over_counts_low"] > 0:
+            return OTHER_HELPS[found["verdict"]].format(str(found["estimate"]), name, name)
+    return HEADLINES[found["verdict"]]
 
 
 def _but(found: Mapping[str, Any]) -> list[str]:
@@ -72,8 +85,9 @@ def _why(found: Mapping[str, Any]) -> list[str]:
     if not found["blind"]:
         lines.append("Not blind: the embedding that names the neighbours may have seen what was hidden.")
     lines.append(
-        f"Hidden molecules are predicted {_better(methods, GENE_MEAN)} than by the mean of each gene, "
-        f"{_better(methods, RAW)} than by the counts, {_better(methods, NEIGHBOR_MEAN)} than by a mean of neighbours."
+        f"Hidden molecules are predicted {_better(methods.loc[GENE_MEAN])} than by the mean of each gene, "
+        f"{_better(methods.loc[RAW])} than by the counts, {_better(methods.loc[NEIGHBOR_MEAN])} than by a mean of "
+        "neighbours."
     )
     won, near = methods.loc[OURS], methods.loc[NEIGHBOR_MEAN]
     if np.isnan(won["won"]):
@@ -88,18 +102,31 @@ def _why(found: Mapping[str, Any]) -> list[str]:
         lines.append("Where counts are many they are nearer to the true expression than this estimate is.")
     if (over := methods.loc[NEIGHBOR_MEAN, "ours_over_it_low"]) <= 0 or np.isnan(over):
         lines.append("A plain mean of neighbours does about as well.")
-    return [*lines, *_alternative(methods)]
+    return [*lines, *_alternative(found, methods)]
 
 
-def _alternative(methods: pd.DataFrame) -> list[str]:
-    """The other estimate, if it predicts clearly better."""
-    names = [name for name in methods.index if name.startswith(OTHER.format(""))]
-    return [
-        f"estimate='{name.removeprefix(OTHER.format(''))}' predicts {-100 * methods.loc[name, 'ours_over_it']:.1f} % "
-        "better still."
-        for name in names
-        if methods.loc[name, "ours_over_it_high"] < 0
-    ]
+def _alternative(found: Mapping[str, Any], methods: pd.DataFrame) -> list[str]:
+    """The other estimate, if it predicts clearly better; whether that is enough, where this one does not help."""
+    lines = []
+    for name, row in _others(methods).items():
+        if not row["ours_over_it_high"] < 0:
+            continue
+        gone = row["ours_over_it"] / (row["ours_over_it"] - 1)  # of our deviance, as all gains are told
+        ahead = (methods.loc[[GENE_MEAN, RAW, NEIGHBOR_MEAN], "ours_over_it"] > 0).all()
+        text = f"estimate='{name}' predicts {100 * gone:.1f} % better{' still' if ahead else ''}"
+        if found["verdict"] != HELPS:
+            text += (
+                f": {_better(row, 'over_gene_mean')} than by the mean of each gene, {_better(row, 'over_counts')} than "
+                f"by the counts. What follows is about estimate='{found['estimate']}'"
+            )
+        lines.append(f"{text}.")
+    return lines
+
+
+def _others(methods: pd.DataFrame) -> dict[str, pd.Series]:
+    """Rows of our other estimate, by its name."""
+    start = OTHER.format("")
+    return {str(name).removeprefix(start): row for name, row in methods.iterrows() if str(name).startswith(start)}
 
 
 def _uses(found: Mapping[str, Any]) -> list[str]:
@@ -140,12 +167,11 @@ def _best_simple(methods: pd.DataFrame) -> pd.Series:
     return simple.loc[simple["deviance"].idxmin()]
 
 
-def _better(methods: pd.DataFrame, name: str) -> str:
-    row = methods.loc[name]
-    text = f"{100 * abs(row['ours_over_it']):.1f} % {'better' if row['ours_over_it'] > 0 else 'WORSE'}"
-    if np.isnan(row["ours_over_it_low"]):
+def _better(row: pd.Series, gain: str = "ours_over_it") -> str:
+    text = f"{100 * abs(row[gain]):.1f} % {'better' if row[gain] > 0 else 'WORSE'}"
+    if np.isnan(row[f"{gain}_low"]):
         return text
-    return f"{text} [{100 * row['ours_over_it_low']:.1f}, {100 * row['ours_over_it_high']:.1f}]"
+    return f"{text} [{100 * row[f'{gain}_low']:.1f}, {100 * row[f'{gain}_high']:.1f}]"
 
 
 def _share(row: pd.Series, name: str) -> str:

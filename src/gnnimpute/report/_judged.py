@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gnnimpute._uses import failures, uses
-from gnnimpute._verdict import HEADLINES, LIGHTS, STATUS
+from gnnimpute._verdict import LIGHTS, STATUS
 from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def lights(found: Mapping[str, Any]) -> list[Light]:
         f"{100 * ours['over_gene_mean']:+.1f} % [{100 * ours['over_gene_mean_low']:.1f}, "
         f"{100 * ours['over_gene_mean_high']:.1f}] over the mean of each gene"
     )
-    advice = HEADLINES[str(found["verdict"])] if status != "pass" else ""
+    advice = str(found["text"]).partition("\n")[0] if status != "pass" else ""
     question, line = "Does it predict molecules that were hidden from it?", "clearly better than counts and gene mean"
     return [
         Light(status, MARKS[status], LIGHTS[status], question, said, line, advice),
