@@ -243,6 +243,8 @@ def test_an_evaluation_is_drawn_from_the_object(adata: AnnData) -> None:
     for draw in (gi.pl.held_out, gi.pl.calibration):
         with pytest.raises(KeyError, match=r"gi\.tl\.evaluate"):
             draw(adata, key="typo")
+    with pytest.raises(KeyError, match=r"no imputation 'gnnimpute_evaluation'"):
+        gi.pl.loss(adata, key="gnnimpute_evaluation")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ def chosen() -> Modelled:
     adata = gi.datasets.splatter(n_genes=40, batch_cells=[50, 40], lib_loc=6)
     gi.pp.prepare(adata, min_genes=5, min_cells=10, batch_key="batch")
     return modelled(
-        adata, layer=None, neighbors_key=None, use_rep=None, batch_key=None, n_neighbors=5, allow_non_counts=False
-    )
+        adata, layer=None, neighbors_key=None, use_rep=None, batch_key=None, n_neighbors=5, allow_non_counts=False,
+        device=None,
+    )  # fmt: skip
 
 
 def test_all_cells_take_no_randomness(chosen: Modelled, rng: np.random.Generator) -> None:

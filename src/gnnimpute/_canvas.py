@@ -31,7 +31,7 @@ MARKERS = "osD^vP"
 
 def about_of(adata: AnnData, key: str) -> Mapping[str, Any]:
     """What is known of an imputation."""
-    if key not in adata.uns or "estimate" not in (about := adata.uns[key]):
+    if key not in adata.uns or "unit" not in (about := adata.uns[key]):  # an evaluation has none
         msg = f"adata.uns has no imputation {key!r}: call gi.tl.impute(adata) first. {suggestion(key, adata.uns)}"
         raise KeyError(msg)
     return about  # type: ignore[no-any-return]

@@ -119,7 +119,7 @@ def impute(
     """
     require_anndata(adata)
     check_key(adata, key_added)
-    warn_if_useless(adata)
+    warn_if_useless(adata, estimate)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
     if len(np.unique(columns)) < len(columns):  # columns of a table, which AnnData cannot write if two have one name
         msg = f"genes={list(genes or ())} names a gene more than once."

@@ -41,7 +41,7 @@ class Local(nn.Module):
     @property
     def is_used(self) -> bool:
         """Whether it changes anything."""
-        return bool(self.centers.any())  # factors are many more to look through, for every block
+        return bool(self.log_ratio.any())
 
     def groups(self, components: Tensor) -> Tensor:
         """Group of each cell, (s,)."""

@@ -43,10 +43,11 @@ def check_key(adata: AnnData, key: str) -> None:
         raise ValueError(msg)
 
 
-def warn_if_useless(adata: AnnData) -> None:
-    """Say so if an evaluation of these data has found that imputation does not help."""
-    if str(adata.uns.get(_keys.EVALUATION, {}).get("verdict")) == "no gain":
-        _log.warning("%s", str(adata.uns[_keys.EVALUATION]["text"]).partition("\n")[0])
+def warn_if_useless(adata: AnnData, estimate: str) -> None:
+    """Say so if an evaluation of these data has found that this estimate does not help."""
+    found = adata.uns.get(_keys.EVALUATION, {})
+    if (str(found.get("verdict")), str(found.get("estimate"))) == ("no gain", estimate):
+        _log.warning("%s", str(found["text"]).partition("\n")[0])
 
 
 class Surrounded:
