@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scanpy as sc
+import scipy.sparse as sp
 from anndata import AnnData
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnimpute._connectivities import connectivities, neighbor_distances, scanpy_graph
+from gnnimpute._connectivities import connectivities, neighbor_distances, scanpy_graph, spread_graph
 from gnnimpute._graph import NeighborGraph
 
 
@@ -62,3 +63,9 @@ def test_cells_that_fail_have_empty_rows_and_columns(rng):
     np.testing.assert_array_equal(wide_weights[cells][:, cells].toarray(), weights.toarray())
     assert wide[~cells].nnz == wide[:, ~cells].nnz == 0
     assert wide.has_sorted_indices
+
+
+def test_a_graph_of_some_cells_is_spread_among_all():
+    graph = spread_graph(sp.csr_matrix(np.array([[0.25, 0.75], [0, 1]], np.float32)), np.array([1, 3]), 4)
+    np.testing.assert_array_equal(graph.toarray(), [[0] * 4, [0, 0.25, 0, 0.75], [0] * 4, [0, 0, 0, 1]])
+    assert graph.has_canonical_format

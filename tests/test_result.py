@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute._connectivities import spread_graph
 from gnnimpute._result import Surrounded, check_key, spread
 from gnnimpute._values import place
 
@@ -51,14 +50,10 @@ def test_a_cell_without_counts_stays_empty(chosen):
     assert not out[0].any()
 
 
-def test_rows_and_graphs_are_spread_among_all_cells():
-    cells = np.array([1, 3])
+def test_rows_are_spread_among_all_cells():
     np.testing.assert_array_equal(
-        spread(np.ones((2, 2), np.float32), cells, 4), [[np.nan] * 2, [1, 1], [np.nan] * 2, [1, 1]]
+        spread(np.ones((2, 2), np.float32), np.array([1, 3]), 4), [[np.nan] * 2, [1, 1], [np.nan] * 2, [1, 1]]
     )
-    graph = spread_graph(sp.csr_matrix(np.array([[0.25, 0.75], [0, 1]], np.float32)), cells, 4)
-    np.testing.assert_array_equal(graph.toarray(), [[0] * 4, [0, 0.25, 0, 0.75], [0] * 4, [0, 0, 0, 1]])
-    assert graph.has_canonical_format
 
 
 def test_a_place_must_have_the_shape_of_the_values():

@@ -87,8 +87,8 @@ def table(results: pd.DataFrame, known: dict[tuple, dict[str, float]]) -> str:
     lines = ["| data | hidden | seed | method | Poisson loss | of what can be won |", "|---|---|---|---|---|---|"]
     for (data, rate, seed), part in found.groupby(["data", "rate", "seed"], sort=False):
         names = [label(*pair) for pair in zip(part["method"], part["estimate"], strict=True)]
-        losses = dict(zip(names, part["value"], strict=True)) | known[data, rate, seed]
-        if WORST not in losses:
+        losses = dict(zip(names, part["value"], strict=True)) | known.get((data, rate, seed), {})
+        if not {WORST, BEST} <= losses.keys():  # of an earlier call with the same file of results, or nothing to share
             continue
         for name, loss in sorted(losses.items(), key=lambda pair: pair[1]):
             share = (losses[WORST] - loss) / (losses[WORST] - losses[BEST])

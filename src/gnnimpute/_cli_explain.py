@@ -41,7 +41,8 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
     """Say why one imputed value is what it is.
 
     Which cells it is made from, with which weights and counts, how far the cell's own counts matter, the interval, and
-    how likely a zero is a dropout. IN: what `impute` has written, or the counts.
+    how likely a zero is a dropout. IN: what `impute` has written, or the counts, with the limits of
+    quality control that it was given.
     """
     del quiet
     if figure is not None and figure.exists() and not overwrite:

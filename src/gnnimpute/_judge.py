@@ -143,7 +143,7 @@ class Case:
         finally:
             for path in (source, out):
                 path.unlink(missing_ok=True)
-        asked = {"arguments": list(method.arguments), "threads": budget.threads, "quality": dict(self.quality)}
+        asked = {"arguments": list(method.arguments), "threads": budget.threads, "quality": self.quality}
         settings = settings_of({"settings": about.settings}) | asked
         common = {
             "seconds": outcome.seconds,
