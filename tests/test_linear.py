@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute._linear import FLOOR, Linear
-from gnnimpute._rows import SparseRows
+from gnnimpute._sparse_rows import SparseRows
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def imputer(counts: sp.csr_matrix, graph: NeighborGraph) -> GNNImputer:
 
 def without_groups(imputer: GNNImputer) -> None:
     for level in imputer.network_.levels:
-        level.log_ratio.zero_()
+        level.ratio.fill_(1)
 
 
 def test_a_gene_that_a_group_never_shows_is_expected_less_there(imputer, counts, graph, groups):
@@ -89,7 +89,7 @@ def test_a_cell_belongs_to_the_nearest_centre_and_gets_its_factors():
     local = Local(3, 4, 2)
     local.centers.copy_(torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 0.0]]))
     local.unit.copy_(torch.tensor([2.0, 1.0]))
-    local.log_ratio[1] = torch.log(torch.arange(1, 5.0))
+    local.ratio[1] = torch.arange(1, 5.0)
     components = torch.tensor([[0.5, 1.0], [1.5, 1.0]])  # 1 and 3 in units of the first component
     assert local.groups(components).tolist() == [0, 1]
     torch.testing.assert_close(local(components, np.array([2, 0])), torch.tensor([[1.0, 1.0], [3.0, 1.0]]))

@@ -18,7 +18,8 @@ from gnnimpute._config import Attention
 from gnnimpute._counts import totals
 from gnnimpute._loss import Hidden, hidden_loss
 from gnnimpute._nn import Autoencoder, GraphAttention
-from gnnimpute._rows import Rows, SparseRows
+from gnnimpute._rows import Rows
+from gnnimpute._sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -50,7 +50,7 @@ LAYERS = (
     | {"_keys", "_masking", "_molecules", "_names", "_processes", "_ridge", "metrics"},
     # torch starts here
     {"_adam", "_distributed", "_line", "_linear", "_linear_fit", "_linear_nonzeros", "_local", "_loss", "_nn"}
-    | {"_device", "_directions", "_graph", "_multinomial", "_nearest", "_rows", "_threads"},
+    | {"_device", "_directions", "_graph", "_multinomial", "_nearest", "_rows", "_sparse_rows", "_threads"},
     {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_uncertainty", "_values"},
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_interval"},

@@ -72,7 +72,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def setting(data_folder: Path, tmp_path: Path) -> Any:
     return setting_module.Setting(
-        out=tmp_path, data=data_folder, n_seeds=1, epochs=1, threads=1, methods=["neighbour mean"], sim_cells=80,
+        out=tmp_path, data=data_folder, n_seeds=1, epochs=1, threads=1, methods=("neighbour mean",), sim_cells=80,
         sim_genes=2000,
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def validation(counts: sp.csr_matrix, graph: NeighborGraph, config: Config, rng:
     split = hide(counts, 0.2, config, rng=rng)
     network = train(split, graph, config, rng=rng).network
     for level in network.levels:  # set last, when epoch and share are chosen
-        level.log_ratio.zero_()
+        level.ratio.fill_(1)
     return Validation(network, split, graph, config, totals(counts))
 
 

@@ -210,7 +210,7 @@ def test_threads_are_given_back_while_an_error_is_looked_at(
         raise ZeroDivisionError
 
     monkeypatch.setattr(_values, "fit_dispersion", fails)
-    monkeypatch.setattr(_values, "cells_at_once", lambda _: 5)
+    monkeypatch.setattr(_values, "cells_at_once", lambda *_: 5)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -25,7 +25,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,6 +36,9 @@ from gnnimpute._atomic import replacing
 from gnnimpute._device import device_named
 from gnnimpute._nearest import exact
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 N_GROUPS = 20
 N_DIMENSIONS = 50
 """Dimensions in which neighbours are sought."""
@@ -43,19 +46,24 @@ N_DECODED = 4096
 """Cells that are decoded to time it."""
 
 
-def simulated(n_cells: int, n_genes: int, density: float) -> sp.csr_matrix:
+def simulated(n_cells: int, n_genes: int, density: float, device: torch.device | str = "cpu") -> sp.csr_matrix:
     """Sparse counts of groups of cells: frequent genes differ between groups. Made group by group, never dense."""
     rng = np.random.default_rng(0)
-    indices, indptr = [], [np.zeros(1, np.int64)]
+    draw = torch.Generator(device).manual_seed(0)
+    n_molecules = round(density * n_genes)
+    parts = []
     for cells in np.array_split(np.arange(n_cells), N_GROUPS):
-        share = rng.gamma(0.3, 1.0, n_genes) + 1e-3
-        draws = rng.choice(n_genes, size=(len(cells), round(density * n_genes)), p=share / share.sum()).astype(np.int32)
-        indices.append(np.sort(draws, axis=1).ravel())
-        indptr.append(indptr[-1][-1] + draws.shape[1] * np.arange(1, len(cells) + 1))
-    columns = np.concatenate(indices)
-    counts = sp.csr_matrix((np.ones(len(columns), np.float32), columns, np.concatenate(indptr)), (n_cells, n_genes))
-    counts.sum_duplicates()
-    return counts
+        share = torch.from_numpy(rng.gamma(0.3, 1.0, n_genes) + 1e-3).to(device)
+        limits = (share.cumsum(0) / share.sum()).float()
+        molecules = torch.rand(len(cells), n_molecules, generator=draw, device=device)
+        genes = torch.searchsorted(limits, molecules).clamp_(max=n_genes - 1)
+        genes += n_genes * torch.arange(len(cells), device=device)[:, None]
+        # Entries in order of their cells, then of their genes; each with the number of its molecules.
+        entries, counts = genes.flatten().sort().values.unique_consecutive(return_counts=True)
+        per_cell = torch.bincount(entries // n_genes, minlength=len(cells))
+        parts.append([part.cpu().numpy() for part in (counts.float(), (entries % n_genes).int(), per_cell)])
+    data, indices, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return sp.csr_matrix((data, indices, np.append(0, np.cumsum(sizes))), (n_cells, n_genes))
 
 
 def neighbors(n_cells: int, k: int) -> gi.NeighborGraph:
@@ -109,19 +117,40 @@ def report(seconds: float, least: dict[str, float], rate: dict[str, float]) -> d
     return {"seconds": seconds, **named, "share_of_floor": max(floor.values()) / seconds}
 
 
+def busy(train: Callable[[], object]) -> dict[str, float]:
+    """Seconds of a training, and of these how long the GPU computed, copied, and multiplied matrices."""
+    from torch.profiler import ProfilerActivity, profile
+
+    started = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        train()
+    events = [(event.key.lower(), event.self_device_time_total / 1e6) for event in seen.key_averages()]
+    copied = sum(seconds for name, seconds in events if name.startswith("mem"))
+    return {
+        "seconds": time.perf_counter() - started,
+        "computing_s": sum(seconds for _, seconds in events) - copied,
+        "copying_s": copied,
+        "products_s": sum(seconds for name, seconds in events if "gemm" in name),
+    }
+
+
 def measured(given: argparse.Namespace) -> dict[str, Any]:
     """Everything that is written down."""
     device = device_named(given.device)
     if given.tf32:
         torch.set_float32_matmul_precision("high")  # of this process, which ends with this benchmark
     rate = rates(device, given.product)
-    counts, graph = simulated(given.cells, given.genes, given.density), neighbors(given.cells, given.neighbors)
+    counts, graph = simulated(given.cells, given.genes, given.density, device), neighbors(given.cells, given.neighbors)
     print(f"{counts.shape[0]} x {counts.shape[1]}, {counts.nnz / 1e6:.1f} million non-zeros", file=sys.stderr)
     config = gi.Config(n_epochs=given.epochs, patience=given.epochs)
     some = np.arange(given.cells)[:: -(-given.cells // config.most_cells)]
+    sample, graph_of_sample = counts[some], neighbors(len(some), given.neighbors)
+
+    def train() -> gi.GNNImputer:
+        return gi.GNNImputer(config, device=str(device)).fit(sample, graph_of_sample, progress=given.progress)
+
     started = synchronized(device)
-    imputer = gi.GNNImputer(config, device=str(device))
-    imputer.fit(counts[some], neighbors(len(some), given.neighbors), progress=given.progress)
+    imputer = train()
     fitted = synchronized(device) - started
     started = synchronized(device)
     imputer.keep(counts, graph)
@@ -150,6 +179,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
             "cells": len(some),
             **report(fitted, {name: value * given.epochs for name, value in least.items()}, rate),
         },
+        "training_again": busy(train) if given.busy else None,
         "keeping_seconds": kept,
         "neighbors": report(searched, {"multiply_adds": N_DIMENSIONS * pairs, "bytes": 2 * 4 * pairs}, rate),
         "decoding": {
@@ -171,9 +201,12 @@ def main() -> None:
     parser.add_argument("--product", type=int, default=4096, help="size of the product that is timed (default 4096)")
     parser.add_argument("--device", help="as PyTorch names it (default: a GPU if there is one)")
     parser.add_argument("--tf32", action="store_true", help="let CUDA round factors of products to ten bits")
+    parser.add_argument("--busy", action="store_true", help="train again, and say how long the GPU was busy")
     parser.add_argument("--progress", action="store_true", help="show the bar of the training")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
+    if given.busy and device_named(given.device).type != "cuda":
+        parser.error("--busy is about a GPU, and there is none here")
     text = json.dumps(measured(given), indent=2)
     print(text)
     if given.out is not None:

@@ -35,7 +35,7 @@ class Cells(NamedTuple):
 @torch.inference_mode()
 def with_normalizers(network: Autoencoder, latent: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Latent and `log_normalizer` of :class:`Cells`; with both, the share of one gene takes no other gene."""
-    blocks = chunks(len(latent), cells_at_once(len(network.mean)))
+    blocks = chunks(len(latent), cells_at_once(len(network.mean), latent.device))
     latents, normalizers = zip(*(network.with_normalizers(latent[c]) for c in blocks), strict=True)
     return torch.cat(latents).cpu().numpy(), torch.cat(normalizers).cpu().numpy()
 

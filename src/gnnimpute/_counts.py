@@ -24,6 +24,11 @@ EXACT_UP_TO = 2**24
 LARGEST = 2**31 - 1
 """No cell holds more molecules of a gene than this."""
 
+_ROWS = 2048
+"""Rows that are summed at a time."""
+_AT_ONCE = 2**18
+"""Values that are looked at at a time: they stay in a core's own cache."""
+
 _REMEDY = (
     "Pass raw counts (layer=, --layer) or, to impute values that are not counts but as linear, such as TPM, "
     "allow_non_counts=True (--allow-non-counts)."
@@ -69,6 +74,8 @@ def check_counts(
     """
     counts = _canonical(_as_csr(matrix, where))
     values = counts.data
+    if _needs_nothing(values):
+        return counts
 
     def refuse(wrong: NDArray[np.bool_], why: Callable[[], str]) -> None:
         if wrong.any():
@@ -96,7 +103,14 @@ def check_counts(
 
 def totals(counts: sp.csr_matrix) -> NDArray[np.float64]:
     """Molecules of each cell, of shape (n_cells,)."""
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    total = np.zeros(counts.shape[0])
+    some = np.flatnonzero(np.diff(counts.indptr))
+    for rows in np.split(some, range(_ROWS, len(some), _ROWS)) if len(some) else ():
+        start, stop = counts.indptr[rows[0]], counts.indptr[rows[-1] + 1]
+        # A copy in double precision of a few rows at a time: that of all would take twice the memory of the counts.
+        values = counts.data[start:stop].astype(np.float64)
+        total[rows] = np.add.reduceat(values, counts.indptr[rows] - start)
+    return total
 
 
 def divisors(total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,6 +166,15 @@ def _canonical(counts: sp.csr_matrix) -> sp.csr_matrix:
         counts = counts.copy()
         counts.sum_duplicates()
     return counts
+
+
+def _needs_nothing(values: NDArray[np.floating[Any]]) -> bool:
+    """Whether all values are counts, none of them 0, as they should be: most are, and large ones are read just once."""
+    return values.dtype == np.float32 and all(
+        part.min() > 0 and part.max() <= EXACT_UP_TO and np.array_equal(np.rint(part), part)
+        for part in np.split(values, range(_AT_ONCE, len(values), _AT_ONCE))
+        if len(part)
+    )
 
 
 def _rounded(counts: sp.csr_matrix, *, whole: bool) -> sp.csr_matrix:

@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+    import torch
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -25,6 +26,7 @@ def directions(
     rng: np.random.Generator,
     center: NDArray[np.floating] | None = None,
     n_rounds: int = N_ROUNDS,
+    device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
     """The leading right singular vectors of rows, of shape (n_columns, n); those of centred rows with a `center`.
 
@@ -44,6 +46,8 @@ def directions(
     n_rounds
         Products of the rows with each block of vectors. The default leaves .9995 of what can be explained, and more;
         half as many find directions that are as good to predict from.
+    device
+        Where the rows are multiplied.
 
     Returns
     -------
@@ -51,17 +55,18 @@ def directions(
     """
     import torch
 
-    from gnnimpute._rows import SparseRows
+    from gnnimpute._sparse_rows import SparseRows
 
-    sparse = SparseRows(rows)  # PyTorch multiplies twice as fast as SciPy
+    sparse = SparseRows(rows, device=device)  # PyTorch multiplies twice as fast as SciPy
     middle: Floats = (np.zeros(rows.shape[1]) if center is None else center).astype(np.float32)
 
     def scores(vectors: Floats) -> Floats:
-        products: Floats = (sparse.rows @ torch.from_numpy(vectors)).numpy() - middle @ vectors
+        products: Floats = (sparse.rows @ torch.from_numpy(vectors).to(device)).cpu().numpy() - middle @ vectors
         return products
 
     def loadings(vectors: Floats) -> Floats:
-        products: Floats = (sparse.columns @ torch.from_numpy(vectors)).numpy() - np.outer(middle, vectors.sum(0))
+        products: Floats = (sparse.columns @ torch.from_numpy(vectors).to(device)).cpu().numpy()
+        products -= np.outer(middle, vectors.sum(0))
         return products
 
     is_wide, size = rows.shape[0] < rows.shape[1], min(rows.shape)

@@ -10,7 +10,8 @@ import torch
 
 from gnnimpute._counts import moments
 from gnnimpute._directions import directions
-from gnnimpute._rows import Rows, SparseRows, log_depth
+from gnnimpute._rows import Rows, log_depth
+from gnnimpute._sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from typing import Any
@@ -35,6 +36,8 @@ class Cells(NamedTuple):
     """(n_cells, k) rows of `counts`: the cell itself, then its neighbours."""
     target_total: float
     """Total that counts are scaled to."""
+    device: torch.device | str = "cpu"
+    """Where rows are multiplied."""
 
     @property
     def own(self) -> NDArray[np.int64]:
@@ -43,7 +46,8 @@ class Cells(NamedTuple):
 
     def features(self, logged: sp.csr_matrix, loadings: Floats, depth: Floats) -> Floats:
         """Of shape (n_cells, 2 k + 1): components of the cell, of the mean of its neighbours, depth."""
-        h = (SparseRows(logged).rows @ torch.from_numpy(loadings.astype(np.float32))).numpy()
+        weight = torch.from_numpy(loadings.astype(np.float32)).to(self.device)
+        h = (SparseRows(logged, device=self.device).rows @ weight).cpu().numpy()
         others = self.neighbors[:, 1:]
         mean = h[others].mean(1) if others.shape[1] else np.zeros((len(self.own), h.shape[1]))
         return np.concatenate([h[self.own], mean, depth[self.own, None]], 1)
@@ -76,7 +80,9 @@ def logged(counts: sp.csr_matrix, target_total: float, kept_share: float = 1.0) 
     return Rows(counts, target_total, kept_share=kept_share).normalized(slice(None))
 
 
-def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator) -> Floats:
+def loadings_of(
+    rows: sp.csr_matrix, n_components: int, rng: np.random.Generator, *, device: torch.device | str = "cpu"
+) -> Floats:
     """Components of log counts, (n_genes, k); genes are scaled half-way to unit variance.
 
     One more than `n_components`: nothing is centred, so that the first is close to the mean. Fewer, where cells or
@@ -85,7 +91,7 @@ def loadings_of(rows: sp.csr_matrix, n_components: int, rng: np.random.Generator
     n_used = max(min(n_components + 1, min(rows.shape) // _PER_COMPONENT), 1)
     scale = (np.maximum(np.sqrt(moments(rows)[1]), 0.1) ** -0.5).astype(np.float32)
     scaled = sp.csr_matrix((rows.data * scale[rows.indices], rows.indices, rows.indptr), rows.shape)
-    return scale[:, None] * directions(scaled, n_used, rng=rng, n_rounds=_N_ROUNDS)
+    return scale[:, None] * directions(scaled, n_used, rng=rng, n_rounds=_N_ROUNDS, device=device)
 
 
 def combined(cells: Cells, lines: list[Line], intercept: Floats, *, n_components: int) -> Weights:

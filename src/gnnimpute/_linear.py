@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gnnimpute._rows import SparseRows
+    from gnnimpute._sparse_rows import SparseRows
 
 FLOOR = 0.05
 """Least prediction, as a share of the gene's mean: a line knows no zero."""

@@ -41,6 +41,7 @@ def fit_linear(
     beyond_one: bool,
     labels: sp.csr_matrix | None = None,
     rng: np.random.Generator,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Set the weights of `linear`.
 
@@ -60,10 +61,12 @@ def fit_linear(
         Further non-zeros to predict, of the same shape.
     rng
         Source of randomness.
+    device
+        Where sparse rows are multiplied; all else is done on the CPU, where `linear` is.
     """
     chosen = np.sort(rng.permutation(graph.n_cells)[:FIT_ON])
     needed, neighbors = np.unique(graph.indices[chosen], return_inverse=True)
-    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total)
+    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total, device)
     n_components = linear.own.shape[1]
     if beyond_one:
         intercept, line = nonzero_line(cells, labels if labels is None else labels[chosen], rng=rng, n_folds=N_FOLDS)
@@ -85,7 +88,7 @@ def _molecule_lines(cells: Cells, n_components: int, rng: np.random.Generator) -
     lines = []
     for kept, hidden in (halves, halves[::-1]):
         rows = logged(kept, cells.target_total)
-        loadings = loadings_of(rows, n_components, rng)
+        loadings = loadings_of(rows, n_components, rng, device=cells.device)
         features = cells.features(rows, loadings, np.zeros(kept.shape[0]))
         line = _shares(features, hidden[cells.own], loadings)
         # Logs of halves are lower than those of all counts, which the line is to read.

@@ -30,24 +30,28 @@ class Local(nn.Module):
 
     centers: Tensor
     unit: Tensor
-    log_ratio: Tensor
+    ratio: Tensor
 
     def __init__(self, n_groups: int, n_genes: int, n_components: int) -> None:
         super().__init__()
         self.register_buffer("centers", torch.zeros(n_groups, n_components))
         self.register_buffer("unit", torch.ones(n_components))
-        self.register_buffer("log_ratio", torch.zeros(n_groups, n_genes))
+        self.register_buffer("ratio", torch.ones(n_groups, n_genes))
 
     @property
     def is_used(self) -> bool:
-        """Whether it changes anything."""
-        return bool(self.log_ratio.any())
+        """Whether it is set: of two centres and more at most one is 0."""
+        return bool(self.centers.any())
 
     def groups(self, components: Tensor) -> Tensor:
         """Group of each cell, (s,)."""
-        # Not by products of matrices, whose last digits depend on how many cells are computed at a time.
-        by_pairs = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(components * self.unit, self.centers, compute_mode=by_pairs).argmin(1)
+        return nearest(components * self.unit, self.centers)
 
     def forward(self, components: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
-        return self.log_ratio[:, genes].exp()[self.groups(components)]
+        return self.ratio[:, genes].index_select(0, self.groups(components))
+
+
+def nearest(points: Tensor, centers: Tensor) -> Tensor:
+    """Number of the nearest centre of each point, (s,)."""
+    # Not by products of matrices, whose last digits depend on how many cells are computed at a time.
+    return torch.cdist(points, centers, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)

@@ -12,6 +12,7 @@ import torch
 from gnnimpute._counts import totals
 from gnnimpute._estimates import dispersion_weights, group_ratio
 from gnnimpute._infer import cells_at_once, chunks
+from gnnimpute._local import nearest
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
     components = latent[torch.from_numpy(cells).to(latent.device), network.n_latent :]
     # A component counts by how far it moves predictions, in units of their Poisson noise.
     unit = (network.linear.coefficients / network.linear.intercept.clamp(min=1e-12).sqrt()[:, None]).norm(dim=0)
-    points = (components * unit).cpu().numpy()
+    scaled = components * unit
+    points = scaled.cpu().numpy()
     most, before = min(len(cells) // LEAST_CELLS, len(np.unique(points, axis=0))), 1
     levels, groups = [], []
     for level in network.levels:
@@ -62,24 +64,25 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         before = n_groups
         # Of few cells there are fewer groups than there is room for: the rest repeats the first.
         group_of = np.where(np.arange(len(level.centers)) < n_groups, np.arange(len(level.centers)), 0)
-        level.unit.copy_(unit)
-        level.centers.copy_(torch.from_numpy(_centers(points, n_groups)[group_of]))
-        levels.append((level, group_of))
-        groups.append(level.groups(components).cpu().numpy())
+        centers = torch.from_numpy(_centers(points, n_groups)[group_of]).to(unit)
+        levels.append((level, centers, group_of))
+        groups.append(nearest(scaled, centers).cpu().numpy())
     if not levels:
         return
     # Cells in the same group at each level: their sums serve all levels, so that cells are decoded once.
     of_sums, of_cell = np.unique(np.stack(groups, 1), axis=0, return_inverse=True)
     group, n_groups = of_cell.ravel(), len(of_sums)
     expected, seen, held_out = _sums(network, split, latent, cells=cells, group=group, n_groups=n_groups)
-    for (level, group_of), group in zip(levels, of_sums.T, strict=True):
+    for (level, centers, group_of), group in zip(levels, of_sums.T, strict=True):
         member = _members(group, group_of.max() + 1)
         sums = member @ expected, member @ seen, member @ held_out
         weights = dispersion_weights([sums], expected.shape[1], ratio=ratio)
-        log_ratio = np.log(np.maximum(group_ratio(*sums[:2], weights), 1e-6)).astype(np.float32)
-        level.log_ratio.copy_(torch.from_numpy(log_ratio[group_of]))
+        factor = np.maximum(group_ratio(*sums[:2], weights), 1e-6).astype(np.float32)
+        level.unit.copy_(unit)
+        level.centers.copy_(centers)
+        level.ratio.copy_(torch.from_numpy(factor[group_of]))
         total = expected.sum(1, keepdims=True)
-        expected *= np.exp(log_ratio)[group]
+        expected *= factor[group]
         expected *= total / np.maximum(expected.sum(1, keepdims=True), 1e-9)  # shares go on summing to 1
 
 
@@ -120,5 +123,5 @@ def _sums(
         molecules: Floats = member[:, c] @ (share * total[c, None]).cpu().numpy()
         return molecules
 
-    parts = side_by_side_map(expected, chunks(len(cells), cells_at_once(seen.shape[1])), latent.device)
+    parts = side_by_side_map(expected, chunks(len(cells), cells_at_once(seen.shape[1], latent.device)), latent.device)
     return sum(parts, np.zeros_like(seen)), seen, held_out

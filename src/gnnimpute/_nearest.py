@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE, _AT_ONCE_ON_GPU = 2**22, 2**28
 """Distances held at once: 32 MiB, or a gibibyte of a GPU."""
+_IN_A_SET = 16
+"""Others of which the nearest is found first."""
 
 
 def exact(
@@ -36,12 +38,26 @@ def exact(
     default, precision = (_AT_ONCE, torch.float64) if place.type == "cpu" else (_AT_ONCE_ON_GPU, torch.float32)
     # Around their centre points are short, and little is lost where squares of lengths cancel.
     here = torch.from_numpy(points - points.mean(0)).to(place, precision)
-    half = here.square().sum(1) / 2
-    n_rows = max((at_once or default) // len(here), 1)
+    n_sets = max(-(-len(here) // _IN_A_SET), k + 1)
     # Of a pair |x - y|² / 2 = |x|² / 2 - x.y + |y|² / 2, whose first part is the same for all neighbours of x.
-    found = [torch.addmm(half, rows, here.T, alpha=-1).topk(k + 1, largest=False).indices.cpu()
-             for rows in torch.split(here, n_rows)]  # fmt: skip
+    others = here.new_zeros(n_sets * _IN_A_SET, here.shape[1])
+    half = here.new_full((len(others),), torch.inf)  # of what fills up the sets
+    others[: len(here)], half[: len(here)] = here, here.square().sum(1) / 2
+    n_rows = max((at_once or default) // len(others), 1)
+    found = [_least(torch.addmm(half, rows, others.T, alpha=-1), k + 1) for rows in torch.split(here, n_rows)]
     return _without_self(torch.cat(found).numpy())
+
+
+def _least(distances: torch.Tensor, n: int) -> torch.Tensor:
+    """Places of the n least of each row, in their order: they lie in the n sets whose own least are the least.
+
+    So each distance is read once to find the least of its set, and few are sorted.
+    """
+    sets = distances.view(len(distances), _IN_A_SET, -1)
+    near = sets.amin(1).topk(n, largest=False).indices
+    members = sets.gather(2, near[:, None].expand(-1, _IN_A_SET, -1)).flatten(1)
+    place = members.topk(n, largest=False).indices
+    return (near.gather(1, place % n) + sets.shape[2] * (place // n)).cpu()
 
 
 def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnnimpute._config import Attention, Config
-    from gnnimpute._rows import SparseRows
+    from gnnimpute._sparse_rows import SparseRows
 
 
 class GraphAttention(nn.Module):

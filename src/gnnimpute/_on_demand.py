@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from gnnimpute._cells import Cells, chosen_cells, with_normalizers
-from gnnimpute._counts import divisors, totals
+from gnnimpute._counts import divisors
 from gnnimpute._genes import positions
-from gnnimpute._infer import cells_at_once, chunks
-from gnnimpute._rows import units
+from gnnimpute._infer import cells_at_once, chunks, embed
+from gnnimpute._rows import Rows
 from gnnimpute._values import Decoder, check_choices
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Values:
             values = self._observed(cells, counts, len(columns))
         else:
             values = np.empty((len(rows), len(columns)), dtype=np.float32)
-        for c in chunks(len(rows), cells_at_once(len(there))):
+        for c in chunks(len(rows), cells_at_once(len(there), self.decoder.network.mean.device)):
             here = cells.part(rows[c])
             own = counts[rows[c]][:, there].toarray() if self.estimate == "posterior" and counts is not None else None
             values[np.ix_(rows[c], there)] = self._imputed(here, columns[there], own)
@@ -147,9 +147,9 @@ def keep(
     -------
     The imputer itself.
     """
-    matrix = self._aligned(counts, names, graph)
-    latent, normalizer = with_normalizers(self.network_, self._latent(matrix, graph))
-    self.cells_ = Cells(latent, normalizer, totals(matrix), units(matrix))
+    rows = Rows.of(self._aligned(counts, names, graph), self.network_)
+    latent, normalizer = with_normalizers(self.network_, embed(self.network_, rows, graph))
+    self.cells_ = Cells(latent, normalizer, rows.total, rows.unit)
     return self
 
 

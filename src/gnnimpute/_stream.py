@@ -15,7 +15,8 @@ from gnnimpute._cells import Cells, with_normalizers
 from gnnimpute._counts import totals
 from gnnimpute._genes import align
 from gnnimpute._infer import attend
-from gnnimpute._rows import Rows, SparseRows, log_depth, units
+from gnnimpute._rows import Rows, units
+from gnnimpute._sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -109,7 +110,7 @@ def _read(counts: sp.csr_matrix, modelled: NDArray[np.bool_], layer: FirstLayer)
     inside = counts[:, layer.genes]
     rows = Rows(align(inside[modelled], layer.names, layer.order, log=None), float(layer.network.target_total))
     x = SparseRows(rows.normalized(slice(None)), device=layer.network.mean.device, dense=layer.dense)
-    depth = torch.from_numpy(log_depth(rows.counts)).to(x.device)
+    depth = torch.from_numpy(rows.log_depth).to(x.device)
     projected: NDArray[np.float32] = layer.network.read(x, depth).cpu().numpy()
     return Read(projected, totals(inside), units(inside), _without(counts, modelled, layer.genes))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gnnimpute._graph import Block, NeighborGraph
     from gnnimpute._masking import Split
     from gnnimpute._nn import Autoencoder
-    from gnnimpute._rows import SparseRows
+    from gnnimpute._sparse_rows import SparseRows
 
 log = logging.getLogger(__name__)
 

@@ -95,8 +95,9 @@ def start(
         beyond_one = not network.is_share and config.hide == "nonzeros"
         target_total = float(network.target_total)
         fit_linear(
-            network.linear, kept, graph, target_total=target_total, beyond_one=beyond_one, labels=labels, rng=rng
-        )
+            network.linear, kept, graph, target_total=target_total, beyond_one=beyond_one, labels=labels, rng=rng,
+            device=device,
+        )  # fmt: skip
         if not network.is_share and not beyond_one:  # the line says shares, the network expression
             for part in (network.linear.intercept, network.linear.coefficients):
                 part.mul_(target_total)

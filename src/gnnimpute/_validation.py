@@ -77,7 +77,7 @@ class Validation:
     @property
     def _at_once(self) -> int:
         """Cells that are decoded at a time."""
-        return cells_at_once(self.split.kept.shape[1])
+        return cells_at_once(self.split.kept.shape[1], self.network.mean.device)
 
     @cached_property
     def _rows(self) -> Rows:
