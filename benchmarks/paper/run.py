@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
     setting = Setting(out=args.out, data=args.data, n_seeds=args.seeds, epochs=args.epochs, peers=args.peers,
-                      methods=args.methods, threads=args.threads, time_limit=args.time_limit,
+                      methods=args.methods, threads=args.threads, jobs=args.jobs, time_limit=args.time_limit,
                       sim_cells=args.sim_cells, sim_genes=args.sim_genes, full=args.full, retry=args.retry)  # fmt: skip
     left_out = {}
     for name in args.experiments or EXPERIMENTS:
@@ -69,10 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_positive, help="number of seeds, from 0 (default: headline 5, others 1)")
     parser.add_argument("--epochs", type=_positive, help="most epochs of every network")
     parser.add_argument("--peers", type=_folder, help="folder of adapters of other methods, such as benchmarks/peers")
-    parser.add_argument("--methods", type=lambda text: text.split(";"),
+    parser.add_argument("--methods", type=lambda text: tuple(text.split(";")),
                         help="methods of blind comparisons, with ; between (default: all; in dropout and splatter "
                              "other methods, and of ours those for non-zeros)")  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=2, help="threads (%(default)s)")
+    parser.add_argument("--jobs", type=_positive, default=1,
+                        help="networks of headline and attention trained side by side (%(default)s)")  # fmt: skip
     parser.add_argument("--time-limit", type=float, default=600,
                         help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="also run again what failed or timed out")

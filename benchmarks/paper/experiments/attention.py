@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from experiments import drawing
 from experiments.clustering import agreement
-from experiments.data import KLEIN, PBMC, Absent, values_of
-from experiments.labelled import Case, about, text
+from experiments.data import KLEIN, PBMC, Absent, counts_of, values_of
+from experiments.labelled import about, case_of, text
 from experiments.published import ATTENTION, HEADLINE, METRICS, NO_ATTENTION
 from experiments.reports import Report, averaged
-from experiments.rows import Rows, read
+from experiments.rows import Rows, Work, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from experiments.data import Values
     from experiments.setting import Setting
     from gnnimpute import Config
 
@@ -36,24 +35,27 @@ def networks(setting: Setting) -> dict[str, Config]:
 def compute(setting: Setting, path: Path) -> None:
     """Each network on PBMC, judged by masked values; on Klein by clusters too."""
     rows = Rows(path)
-    for data in (KLEIN, PBMC):
-        values = cache(lambda name=data: values_of(setting, name))
-        for seed in setting.seeds():
-            case = cache(lambda values=values, seed=seed: Case.make(values().normalized, rate=0.1, seed=seed))
-            for name, config in networks(setting).items():
-                key = {"data": data, "network": name, "seed": seed}
-                try:
-                    rows.once(key, lambda c=case, v=values, g=config: _row(c(), v(), g), config=text(config))
-                except Absent as reason:
-                    print(f"  {reason}")
-                    break
+    work = [
+        Work({"data": data, "network": name, "seed": seed}, partial(_row, setting, data, seed, config), text(config))
+        for data in (KLEIN, PBMC) for seed in setting.seeds() for name, config in networks(setting).items()
+    ]  # fmt: skip
+    absent = set()
+    for data in {one.key["data"] for one in work if rows.lacks(one.key, one.config)}:
+        try:
+            counts_of(setting, data)
+        except Absent as reason:
+            print(f"  {reason}")
+            absent.add(data)
+    rows.each((one for one in work if one.key["data"] not in absent), jobs=setting.jobs)
 
 
-def _row(case: Case, values: Values, config: Config) -> dict[str, Any]:
+def _row(setting: Setting, data: str, seed: int, config: Config) -> dict[str, Any]:
     started = time.perf_counter()
+    case = case_of(setting, data, seed)
     made = case.train(config)
     row = case.judged(made.values) | about(made, time.perf_counter() - started)
-    return row | (agreement(made.values, values.labels) if values.labels is not None else {})
+    labels = values_of(setting, data).labels if data == KLEIN else None
+    return row | ({} if labels is None else agreement(made.values, labels))
 
 
 def draw(path: Path, out: Path) -> None:

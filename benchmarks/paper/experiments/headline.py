@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from experiments import drawing
-from experiments.data import PBMC, values_of
-from experiments.labelled import Cases
+from experiments.data import PBMC, counts_of
+from experiments.labelled import judged_network, text
 from experiments.published import GNNIMPUTE, HEADLINE, LOWER_IS_BETTER, METRICS
 from experiments.reports import Report, averaged, beside
-from experiments.rows import Rows, read
-from experiments.setting import OURS
+from experiments.rows import Rows, Work, read
+from experiments.setting import OURS, PAPER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,24 +23,32 @@ N_SEEDS = 5
 
 
 def compute(setting: Setting, path: Path) -> None:
-    """A row for each seed."""
-    values = cache(lambda: values_of(setting, PBMC).normalized)
-    cases = Cases(Rows(path))
-    for seed in setting.seeds(N_SEEDS):
-        key = partial(dict, data=PBMC, seed=seed)
-        cases.network(key(network=OURS), values, setting.networks()[OURS], rate=0.1, seed=seed)
+    """A row for each network and seed; the paper's network at its full length only."""
+    networks = setting.networks()
+    if not setting.full:
+        del networks[PAPER]
+    counts_of(setting, PBMC)
+    work = []
+    for name, config in networks.items():
+        for seed in setting.seeds(N_SEEDS):
+            key = {"data": PBMC, "seed": seed, "network": name}
+            work.append(Work(key, partial(judged_network, setting, PBMC, seed, config), text(config)))
+    Rows(path).each(work, jobs=setting.jobs)
 
 
 def draw(path: Path, out: Path) -> None:
-    """A panel for each metric: ours by seed, and the published number as a line."""
+    """A panel for each metric: networks by seed, and the published number as a line."""
     table = read(path)
+    networks = list(dict.fromkeys(table["network"]))
     figure, axes = drawing.panels(1, 4, width=2.3)
     for ax, metric in zip(axes[0], METRICS, strict=True):
-        ours = table[metric]
-        ax.plot([0] * len(ours), ours, "o", color=drawing.BLUE, alpha=0.6, label=f"{OURS}, each seed")
-        ax.plot([-0.15, 0.15], [ours.mean()] * 2, color=drawing.BLUE, linewidth=2, label="mean")
+        for at, name in enumerate(networks):
+            values = table[metric][table["network"] == name]
+            color = drawing.BLUE if name == OURS else drawing.GREY
+            ax.plot([at] * len(values), values, "o", color=color, alpha=0.6, label=f"{name}, each seed")
+            ax.plot([at - 0.15, at + 0.15], [values.mean()] * 2, color=color, linewidth=2, label=f"{name}, mean")
         ax.axhline(HEADLINE[metric], color=drawing.ORANGE, linestyle="--", label=GNNIMPUTE)
-        ax.set_xlim(-0.5, 0.5)
+        ax.set_xlim(-0.5, len(networks) - 0.5)
         ax.set_xticks([])
         ax.set_title(drawing.named(metric), fontsize="small")
         ax.margins(y=0.25)
@@ -49,8 +57,10 @@ def draw(path: Path, out: Path) -> None:
 
 
 def report(path: Path) -> Report:
-    """Ours and the published number."""
+    """Networks and the published number."""
     table = read(path)
-    better = [metric for metric in METRICS if (table[metric].mean() <= HEADLINE[metric]) == (metric in LOWER_IS_BETTER)]
-    line = f"{beside(table, HEADLINE)}; as good or better in {len(better)} of 4, {len(table)} seeds."
-    return Report(line, averaged(table, ["network"], METRICS, published=[((GNNIMPUTE,), HEADLINE)]))
+    lines = []
+    for name, part in table.groupby("network", sort=False):
+        better = sum((part[m].mean() <= HEADLINE[m]) == (m in LOWER_IS_BETTER) for m in METRICS)
+        lines.append(f"{name}: {beside(part, HEADLINE)}; as good or better in {better} of 4, {len(part)} seeds.")
+    return Report(" ".join(lines), averaged(table, ["network"], METRICS, published=[((GNNIMPUTE,), HEADLINE)]))

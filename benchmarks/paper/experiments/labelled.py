@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import gnnimpute as gi
-from experiments.data import neighbors
+from experiments.data import neighbors, values_of
 from experiments.published import METRICS
 from experiments.rows import CONFIG
 from gnnimpute._labelled import impute_labelled
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
     from experiments.rows import Rows
+    from experiments.setting import Setting
     from gnnimpute._labelled import Labelled
 
 CONTROL = ("mean of non-zeros", "neighbour mean of non-zeros")
@@ -70,6 +72,17 @@ class Case(NamedTuple):
         started = time.perf_counter()
         made = self.train(config)
         return self.judged(made.values) | about(made, time.perf_counter() - started)
+
+
+@lru_cache(maxsize=1)
+def case_of(setting: Setting, data: str, seed: int, rate: float = 0.1) -> Case:
+    """The case of a data set; the last one is kept, for the next network."""
+    return Case.make(values_of(setting, data).normalized, rate=rate, seed=seed)
+
+
+def judged_network(setting: Setting, data: str, seed: int, config: gi.Config) -> dict[str, Any]:
+    """Numbers of a network."""
+    return case_of(setting, data, seed).row(config)
 
 
 def control(case: Case, name: str) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +15,7 @@ import gnnimpute
 from gnnimpute._atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 CONFIG = "config"
 """Column of the settings that a row was computed with."""
@@ -32,6 +34,17 @@ def version() -> str:
         return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return gnnimpute.__version__
+
+
+class Work(NamedTuple):
+    """A row that is to be computed."""
+
+    key: Mapping[str, Any]
+    """What names it."""
+    compute: Callable[[], Mapping[str, Any]]
+    """Makes its numbers, in this process or another one."""
+    config: str
+    """Settings that it is computed with."""
 
 
 class Rows:
@@ -66,21 +79,47 @@ class Rows:
         ValueError
             If the file has the row with other settings.
         """
+        if self.lacks(key, config):
+            _say(key)
+            self._add(key, compute(), config)
+
+    def lacks(self, key: Mapping[str, Any], config: str) -> bool:
+        """Whether a row is still to be computed; parameters and errors of :meth:`once`."""
         for row in self._rows[:]:
             if all(row.get(name) == value for name, value in key.items()):
                 status = str(row.get("status", "ok"))
                 if status.startswith("absent") or (self.retry and status not in {"", "ok"}):
                     self._rows.remove(row)
-                    break
+                    return True
                 if row.get(CONFIG, "") != config:
                     named = ", ".join(map(str, key.values()))
                     msg = f"{self.path} has {named} with other settings: name another folder with --out, or delete it."
                     raise ValueError(msg)
-                return
-        print(f"  {', '.join(f'{name} {value}' for name, value in key.items())}", flush=True)
-        self._rows.append({**key, **compute(), CONFIG: config, VERSION: version()})
+                return False
+        return True
+
+    def each(self, work: Iterable[Work], *, jobs: int = 1) -> None:
+        """Compute all rows that are missing, some of them side by side, in processes of their own."""
+        missing = [one for one in work if self.lacks(one.key, one.config)]
+        if jobs == 1:
+            for one in missing:
+                self.once(one.key, one.compute, config=one.config)
+            return
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            started = {pool.submit(one.compute): one for one in missing}
+            for done in as_completed(started):
+                one = started[done]
+                _say(one.key)
+                self._add(one.key, done.result(), one.config)
+
+    def _add(self, key: Mapping[str, Any], numbers: Mapping[str, Any], config: str) -> None:
+        self._rows.append({**key, **numbers, CONFIG: config, VERSION: version()})
         with replacing(self.path) as beside:
             pd.DataFrame(self._rows).to_csv(beside, index=False)
+
+
+def _say(key: Mapping[str, Any]) -> None:
+    print(f"  {', '.join(f'{name} {value}' for name, value in key.items())}", flush=True)
 
 
 def read(path: Path) -> pd.DataFrame:

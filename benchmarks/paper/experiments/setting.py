@@ -10,7 +10,6 @@ from gnnimpute._labelled import LABELLED
 from gnnimpute._methods import PAPER_BUDGET
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 OURS, PAPER = "gnnimpute", "gnnimpute, paper"
@@ -37,9 +36,11 @@ class Setting:
     """Most epochs of every network; by default those of its settings."""
     peers: Path | None = None
     """Folder of adapters of other methods."""
-    methods: Sequence[str] | None = None
+    methods: tuple[str, ...] | None = None
     """Names of the methods in blind comparisons; by default all, and of ours in `dropout` and `splatter` few."""
     threads: int = 2
+    jobs: int = 1
+    """Networks of `headline` and `attention` that are trained side by side, in processes of their own."""
     time_limit: float = 600
     """Seconds of each method in blind comparisons."""
     sim_cells: int | None = None
