@@ -45,14 +45,17 @@ def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
     expression = programs[rng.integers(3, size=150)] * rng.gamma(3.0, 1 / 3, (150, 500))
     anndata.AnnData(sp.csr_matrix(rng.poisson(expression).astype(np.float32))).write_h5ad(tmp_path / "in.h5ad")
 
-    asked = [str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.csv"), "--methods", "gene mean;gnnimpute"]
-    monkeypatch.setattr(sys, "argv", ["attainable.py", *asked])
+    asked = [str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.csv"), "--mask", "0.1"]
+    methods = "gene mean;gnnimpute;mean of non-zeros"
+    monkeypatch.setattr(sys, "argv", ["attainable.py", *asked, "--methods", methods])
     row = dict.fromkeys(COLUMNS, 1) | {"data": "another", "protocol": "thin", "method": "gene mean", "status": "ok"}
     row |= {"estimate": "mean", "metric": "poisson_loss", "version": "", "settings": "{}", "message": ""}
     pd.DataFrame([row]).to_csv(tmp_path / "out.csv", index=False)  # of another call with the same file of results
     runpy.run_path(str(SCRIPTS / "attainable.py"), run_name="__main__")
 
-    rows = [line.split("|")[4:7] for line in capsys.readouterr().out.splitlines() if line.startswith("| in ")]
+    lines = [line.split("|")[4:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| in ")]
+    masked = {name.strip(): float(mse) for name, mse, *others in lines if len(others) == 3}
+    rows = [line for line in lines if len(line) == 3]
     losses = {name.strip(): float(loss) for name, loss, _ in rows}
     shares = {name.strip(): float(share.strip(" %")) for name, _, share in rows}
     assert min(losses, key=losses.__getitem__) == "its posterior"
@@ -60,3 +63,5 @@ def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
     assert 50 < shares["gnnimpute (posterior)"] < 100
     assert shares["gnnimpute"] < shares["gnnimpute (posterior)"]
     assert shares["the true mean"] < 100
+    assert min(masked, key=masked.__getitem__) == "the true mean of what was detected"
+    assert {"gene mean", "gnnimpute", "mean of non-zeros"} < masked.keys()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from concurrent.futures import wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
@@ -264,6 +267,28 @@ def test_what_failed_is_tried_again_if_asked(tmp_path: Path) -> None:
     rows.Rows(path, retry=True).once({"matrix": "DCA"}, lambda: {"status": "ok", "ari": 0.5})
     rows.Rows(path, retry=True).once({"matrix": "DCA"}, lambda: pytest.fail("computed again"))
     assert rows.read(path)["ari"].tolist() == [0.5]
+
+
+def test_rows_of_several_processes_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.csv"
+    rows.Rows(path).once({"seed": 7}, lambda: {"mse": 0.0})
+    work = [rows.Work({"seed": seed}, partial(dict, mse=seed / 10), "") for seed in range(4)]
+    work.insert(2, rows.Work({"seed": 9}, partial(int, "no number"), ""))
+    monkeypatch.setattr(rows, "as_completed", lambda started: wait(started) and [*started][::-1])
+    with pytest.raises(ValueError, match="no number"):
+        rows.Rows(path).each(work, jobs=2)
+    assert rows.read(path)["seed"].tolist() == [7, 0, 1, 2, 3]
+    assert rows.read(path)["mse"].tolist() == [0, 0, 0.1, 0.2, 0.3]
+    rows.Rows(path).each([one for one in work if one.key["seed"] != 9], jobs=2)  # nothing is left to do
+
+
+def test_a_training_that_was_interrupted_is_no_row(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(interrupted=True)
+    monkeypatch.setattr(labelled, "impute_labelled", lambda *_, **__: made)
+    path = setting.out / "headline.csv"
+    with pytest.raises(KeyboardInterrupt):
+        experiments.EXPERIMENTS["headline"].compute(setting, path)
+    assert not path.exists()
 
 
 def test_rows_say_which_code_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """How much of what can be won do methods win? Molecules hidden from simulated counts, whose best prediction is known.
 
     python benchmarks/accuracy/attainable.py FILES... --out results.csv [--methods "gene mean;gnnimpute"] [--peers DIR]
+    python benchmarks/accuracy/attainable.py FILES... --out masked.csv --hide --mask 0.1 --methods "gnnimpute, detected"
 
 A model is fitted to the counts of each file and then taken for the truth: the expression of a gene in a cell is drawn
 from a gamma distribution around the model's mean, with the model's dispersion, and counts are Poisson. No method can
 predict these molecules better than who knows all means and dispersions, and has each cell's own counts: the posterior
-of the truth. The table has the shares of the way from the mean of each gene to there. README.md says what they mean.
+of the truth. The table has the shares of the way from the mean of each gene to there. Nor can anybody predict masked
+non-zeros with less squared error than who knows all means and dispersions. README.md says what this means.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 METHODS = ("gene mean", "neighbour and gene mean", "PCA", "gnnimpute")
 WORST = "gene mean"
 MEAN, BEST = "the true mean", "its posterior"
+DETECTED = "the true mean of what was detected"
+METRICS = {"mse": "MSE", "mae": "MAE", "pcc": "PCC", "cs": "CS"}
 
 
 class Simulated(NamedTuple):
@@ -61,33 +65,46 @@ class Simulated(NamedTuple):
         rows = [sp.csr_matrix(rng.poisson(row * rng.gamma(shape) / shape).astype(np.float32)) for row in mean]
         return cls(AnnData(sp.vstack(rows, "csr"), obs=adata.obs[[]], var=adata.var[[]]), mean, dispersion)
 
-    def known(self, protocol: Protocol, seed: int) -> dict[str, float]:
-        """Poisson loss of who knows what the counts were drawn from, without and with the counts that are left."""
+    def known(self, protocol: Protocol, seed: int) -> dict[str, dict[str, float]]:
+        """Metrics of who knows what the counts were drawn from: of molecules, without and with the counts left."""
         case = Case.make(self.counts, protocol, seed=seed)
-        mean = (1 - protocol.rate) * self.mean[case.cells][:, case.genes]
-        best = posterior(mean, case.adata.X.toarray(), self.dispersion[case.genes])
+        mean, dispersion = self.mean[case.cells][:, case.genes], self.dispersion[case.genes]
+        if protocol.kind == "mask":
+            values = {DETECTED: of_detected(mean, dispersion)}
+        else:
+            mean = (1 - protocol.rate) * mean
+            values = {MEAN: mean, BEST: posterior(mean, case.adata.X.toarray(), dispersion)}
         where = {"cells": case.cells, "genes": case.genes, "rng": seed}
-        return {
-            name: gi.metrics.score(case.hold_out, values, **where)["poisson_loss"].value
-            for name, values in ((MEAN, mean), (BEST, best))
-        }
+        scores = {name: gi.metrics.score(case.hold_out, value, **where) for name, value in values.items()}
+        return {name: {metric: one.value for metric, one in score.items()} for name, score in scores.items()}
 
 
-def table(results: pd.DataFrame, known: dict[tuple, dict[str, float]]) -> str:
-    """Losses, and shares of what can be won, in Markdown.
+def of_detected(mean: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
+    """Expected count of who was detected, of a negative binomial: the mean over the probability of one or more."""
+    size = np.minimum(dispersion, 1e6)
+    return mean / -np.expm1(-size * np.log1p(np.maximum(mean, 1e-9) / size))
+
+
+Known = dict[tuple[str, Protocol, int], dict[str, dict[str, float]]]
+"""Metrics of who knows the truth, for each set, what is hidden of it, and seed."""
+
+
+def table(results: pd.DataFrame, known: Known) -> str:
+    """Losses of molecules, and shares of what can be won, in Markdown.
 
     Parameters
     ----------
     results
         Rows of `gnnimpute benchmark`.
     known
-        Losses of who knows the truth, for each set, share of the molecules and seed.
+        What :meth:`Simulated.known` says.
     """
-    found = results[results["metric"] == "poisson_loss"]
+    found = results[(results["metric"] == "poisson_loss") & (results["protocol"] == "thin")]
     lines = ["| data | hidden | seed | method | Poisson loss | of what can be won |", "|---|---|---|---|---|---|"]
     for (data, rate, seed), part in found.groupby(["data", "rate", "seed"], sort=False):
         names = [label(*pair) for pair in zip(part["method"], part["estimate"], strict=True)]
-        losses = dict(zip(names, part["value"], strict=True)) | known.get((data, rate, seed), {})
+        best = known.get((data, Protocol("thin", rate), seed), {})
+        losses = dict(zip(names, part["value"], strict=True)) | {n: one["poisson_loss"] for n, one in best.items()}
         if not {WORST, BEST} <= losses.keys():  # of an earlier call with the same file of results, or nothing to share
             continue
         for name, loss in sorted(losses.items(), key=lambda pair: pair[1]):
@@ -96,10 +113,26 @@ def table(results: pd.DataFrame, known: dict[tuple, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def run(args: argparse.Namespace) -> Iterator[tuple[tuple, dict[str, float]]]:
-    """Run what is not in the file of the results yet; the losses of who knows the truth."""
+def masked_table(results: pd.DataFrame, known: Known) -> str:
+    """Errors of masked non-zeros beside the least ones, in Markdown; parameters as of :func:`table`."""
+    lines = [f"| data | masked | seed | method | {' | '.join(METRICS.values())} |", "|---" * (4 + len(METRICS)) + "|"]
+    for (data, protocol, seed), best in known.items():
+        if protocol.kind != "mask":
+            continue
+        here = (results["data"] == data) & (results["rate"] == protocol.rate) & (results["seed"] == seed)
+        found = results[here & (results["protocol"] == "mask") & results["metric"].isin(METRICS)]
+        methods = {label(*pair): dict(zip(part["metric"], part["value"], strict=True))
+                   for pair, part in found.groupby(["method", "estimate"], sort=False)}  # fmt: skip
+        for name, values in sorted((methods | best).items(), key=lambda pair: pair[1]["mse"]):
+            numbers = " | ".join(f"{values[metric]:.4f}" for metric in METRICS)
+            lines.append(f"| {data} | {protocol.rate:g} | {seed} | {name} | {numbers} |")
+    return "\n".join(lines)
+
+
+def run(args: argparse.Namespace) -> Iterator[tuple[tuple[str, Protocol, int], dict[str, dict[str, float]]]]:
+    """Run what is not in the file of the results yet; the metrics of who knows the truth."""
     methods = chosen(built_in({}) + (peers(args.peers) if args.peers else []), args.methods)
-    protocols = [Protocol("thin", rate) for rate in args.hide]
+    protocols = [Protocol("thin", rate) for rate in args.hide] + [Protocol("mask", rate) for rate in args.mask]
     for path in args.files:
         simulated = Simulated.like(path)
         rows = _benchmark.run(
@@ -110,7 +143,7 @@ def run(args: argparse.Namespace) -> Iterator[tuple[tuple, dict[str, float]]]:
             pass
         for protocol in protocols:
             for seed in range(args.seeds):
-                yield (path.stem, protocol.rate, seed), simulated.known(protocol, seed)
+                yield (path.stem, protocol, seed), simulated.known(protocol, seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -119,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="+", type=Path, help="files with raw counts in layers['counts'] or X")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write, or to go on from")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the hiding, from 0 (default 1)")
-    parser.add_argument("--hide", type=float, nargs="+", default=[0.1], help="shares of the molecules (default 0.1)")
+    parser.add_argument("--hide", type=float, nargs="*", default=[0.1], help="shares of the molecules (default 0.1)")
+    parser.add_argument("--mask", type=float, nargs="*", default=[], help="shares of each gene's non-zeros (none)")
     parser.add_argument("--methods", type=lambda text: text.split(";"), default=METHODS,
                         help=f"names with ; between (default: {';'.join(METHODS)})")  # fmt: skip
     parser.add_argument("--peers", type=Path, help="folder of adapters of other methods, such as benchmarks/peers")
@@ -128,7 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     known = dict(run(args))
-    print(table(_results.read(args.out), known))
+    results = _results.read(args.out)
+    if args.hide:
+        print(table(results, known))
+    if args.mask:
+        print(masked_table(results, known))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ NumPy does, is inside, and so are the linear part and the groups of cells, of wh
 for neighbours has a clock of its own, on random points: 50 multiply-adds for each pair of cells, and its distances
 written and read.
 
-Matrix products are float32. With --tf32 CUDA may round their factors to ten bits; whether that changes what is learnt
-is to be judged by held-out molecules (benchmarks/accuracy) before it becomes a default.
+Matrix products are float32. With --tf32 CUDA may round their factors to ten bits, which held-out molecules do not see
+(docs/research.md). With --busy it trains again under PyTorch's profiler, which takes longer: for how long did the GPU
+compute, copy, and multiply matrices?
 """
 
 from __future__ import annotations

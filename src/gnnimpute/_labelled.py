@@ -38,6 +38,8 @@ class Labelled(NamedTuple):
     of the masked values of validation cells, and with ``training_`` before the name of those of training cells."""
     best_epoch: int
     n_parameters: int
+    interrupted: bool
+    """Whether Ctrl-C ended the training before its time."""
 
 
 def impute_labelled(
@@ -101,7 +103,7 @@ def impute_labelled(
     )  # fmt: skip
     values = _values(trained.network, hold_out.train, graph, config, cells=np.arange(graph.n_cells))
     n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
-    return Labelled(values, trained.history | measured, trained.best_epoch, n_parameters)
+    return Labelled(values, trained.history | measured, trained.best_epoch, n_parameters, trained.interrupted)
 
 
 def _masked(hold_out: LabelledHoldOut, cells: NDArray[np.int64]) -> sp.csr_matrix:

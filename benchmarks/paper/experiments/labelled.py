@@ -55,8 +55,11 @@ class Case(NamedTuple):
         return cls(hold_out, neighbors(hold_out.train, seed), seed)
 
     def train(self, config: gi.Config, *, curves: bool = False) -> Labelled:
-        """Train a network."""
-        return impute_labelled(self.hold_out, self.graph, config=config, rng=self.seed, curves=curves)
+        """Train a network; one that Ctrl-C ended before its time is no result."""
+        made = impute_labelled(self.hold_out, self.graph, config=config, rng=self.seed, curves=curves)
+        if made.interrupted:
+            raise KeyboardInterrupt
+        return made
 
     def imputed(self, config: gi.Config) -> np.ndarray:
         """What a network makes of all cells."""

@@ -101,19 +101,31 @@ class Rows:
     def each(self, work: Iterable[Work], *, jobs: int = 1) -> None:
         """Compute all rows that are missing, some of them side by side, in processes of their own."""
         missing = [one for one in work if self.lacks(one.key, one.config)]
-        if jobs == 1:
+        if jobs == 1 or not missing:
             for one in missing:
                 self.once(one.key, one.compute, config=one.config)
             return
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             started = {pool.submit(one.compute): one for one in missing}
+            before, errors = len(self._rows), []
             for done in as_completed(started):
+                if error := done.exception():
+                    errors.append(error)
+                    continue
                 one = started[done]
                 _say(one.key)
                 self._add(one.key, done.result(), one.config)
+        names = [one.key for one in missing]  # whichever was ready first
+        self._rows[before:] = sorted(self._rows[before:], key=lambda row: names.index({n: row[n] for n in names[0]}))
+        self._write()
+        if errors:  # what went well is kept
+            raise errors[0]
 
     def _add(self, key: Mapping[str, Any], numbers: Mapping[str, Any], config: str) -> None:
         self._rows.append({**key, **numbers, CONFIG: config, VERSION: version()})
+        self._write()
+
+    def _write(self) -> None:
         with replacing(self.path) as beside:
             pd.DataFrame(self._rows).to_csv(beside, index=False)
 
