@@ -10,7 +10,9 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute import Config, GNNImputer, NeighborGraph
+from gnnimpute._infer import embed
 from gnnimpute._local import LEVELS, Local
+from gnnimpute._rows import Rows
 
 N_CELLS, ABSENT = 360, 3
 
@@ -70,7 +72,7 @@ def test_some_genes_alone_are_the_same(imputer, counts, graph):
 def test_there_are_no_more_groups_than_cells_can_fill(imputer, counts, graph):
     level, n_groups = imputer.network_.levels[0], min(LEVELS[0], N_CELLS // 60)
     assert len(torch.unique(level.centers, dim=0)) == n_groups < LEVELS[0]
-    components = imputer._latent(counts, graph)[:, imputer.config.n_latent :]
+    components = embed(imputer.network_, Rows.of(counts, imputer.network_), graph)[:, imputer.config.n_latent :]
     assert sorted(set(level.groups(components).tolist())) == list(range(n_groups))
 
 

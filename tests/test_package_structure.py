@@ -53,7 +53,7 @@ LAYERS = (
     | {"_device", "_directions", "_graph", "_multinomial", "_nearest", "_rows", "_sparse_rows", "_threads"},
     {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_uncertainty", "_values"},
-    {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_interval"},
+    {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval"},
     # AnnData starts here
     {
         "_components",

@@ -17,6 +17,7 @@ from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._masking import Split
 from gnnimpute._nn import Autoencoder
+from gnnimpute._rows import Rows
 from gnnimpute._values import Decoder, check_choices, new_array
 
 TARGET_TOTAL = 50.0
@@ -45,7 +46,7 @@ def values(decoder: Decoder, counts: sp.csr_matrix, latent: torch.Tensor, **opti
     options = {"cells": np.arange(90), "estimate": "mean", "output": "normalized"} | options
     cells = options.pop("cells")
     result = np.full((len(cells), 60), np.nan, np.float32)
-    for c, block in decoder.blocks(counts, latent, cells, **options):
+    for c, block in decoder.blocks(Rows.of(counts, decoder.network), latent, cells, **options):
         assert block.dtype == np.float32
         result[c] = block
     return result

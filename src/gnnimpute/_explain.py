@@ -86,7 +86,7 @@ def explain(
         allow_non_counts=allow_non_counts,
         device=imputer.device,
     )
-    counts, graph = read_by(imputer, adata, chosen)
+    imputer, (counts, graph) = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
     column = positions(imputer.genes_, [gene], of_model=True)[0]
     here = _row(adata, names, cell)
@@ -107,7 +107,7 @@ def explain(
             "weight": weights.data[others][order],
             "count": own[cells],
             "total": total[cells],
-            "normalized": own[cells] * imputer.target_total_ / divisors(total[cells]),
+            "normalized": own[cells] * imputer.target_total_ * imputer.network_.seen / divisors(total[cells]),
         },
         index=names[cells],
     )
@@ -184,14 +184,14 @@ def drivers(
         allow_non_counts=allow_non_counts,
         device=imputer.device,
     )
-    counts, graph = read_by(imputer, adata, chosen)
+    imputer, (counts, graph) = read_by(imputer, adata, chosen)
     column = adata.obs[groupby].iloc[chosen.cells].astype("category").cat.remove_unused_categories()
     groups, names = column.astype(str).to_numpy(), column.cat.categories.astype(str)
     if len(names) < 2:
         msg = f"adata.obs[{groupby!r}] has one group: nothing sets it apart. Name a column with two or more."
         raise ValueError(msg)
     latent = imputer.embed(counts, graph)
-    normalized = Rows(counts, imputer.target_total_).normalized(slice(None))
+    normalized = Rows.of(counts, imputer.network_).normalized(slice(None))
     network = copy.deepcopy(imputer.network_).cpu()
     shares = {}
     for group in names:

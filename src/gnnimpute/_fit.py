@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gnnimpute._absent import reader
 from gnnimpute._blocks import require_in_memory
 from gnnimpute._config import Config
 from gnnimpute._genes import align, shared
@@ -108,9 +109,12 @@ def fitted(
     return imputer
 
 
-def read_by(imputer: GNNImputer, adata: AnnData, chosen: Modelled) -> tuple[sp.csr_matrix, NeighborGraph]:
-    """Counts and graph of the modelled cells, as a fitted imputer takes them: its genes, in its order."""
+def read_by(
+    imputer: GNNImputer, adata: AnnData, chosen: Modelled
+) -> tuple[GNNImputer, tuple[sp.csr_matrix, NeighborGraph]]:
+    """An imputer as it reads the modelled cells, and their counts, of its genes in its order, and graph."""
     imputer.summary()  # an error if it is not fitted
     require_in_memory(chosen.counts)
     genes = shared(adata.var_names, imputer.genes_, preferred=chosen.genes)
-    return align(chosen.counts[chosen.cells][:, genes], adata.var_names[genes], imputer.genes_), chosen.graph
+    names = adata.var_names[genes]
+    return reader(imputer, names), (align(chosen.counts[chosen.cells][:, genes], names, imputer.genes_), chosen.graph)

@@ -204,20 +204,21 @@ class _Made(NamedTuple):
 
 def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
     values = place(out, adata.n_obs, len(wanted.columns))
-    source = read_by(imputer, adata, chosen)
-    imputer.transform(
+    made, source = read_by(imputer, adata, chosen)
+    target_total = made.target_total_ * made.network_.seen  # of the genes that are there
+    made.transform(
         *source,
         genes=adata.var_names[wanted.columns[np.isin(wanted.columns, chosen.genes)]],
         estimate=wanted.estimate,
         output=wanted.output,
-        out=Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=imputer.target_total_),
+        out=Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=target_total),
     )
     layers = {}
     if wanted.interval is not None:
         asked: dict[str, Any] = {"level": wanted.interval, "output": wanted.output, "key": wanted.key}
-        layers = uncertainty(adata, imputer, chosen, source=source, **asked)
-    latent = spread(imputer.embed(*source), chosen.cells, adata.n_obs)
-    return _Made(values, latent, spread_graph(imputer.attention(*source), chosen.cells, adata.n_obs), layers)
+        layers = uncertainty(adata, made, chosen, source=source, **asked)
+    latent = spread(made.embed(*source), chosen.cells, adata.n_obs)
+    return _Made(values, latent, spread_graph(made.attention(*source), chosen.cells, adata.n_obs), layers)
 
 
 def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gnnimpute import _checkpoint, _distributed, _infer, _interval, _on_demand
+from gnnimpute._absent import reader
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
 from gnnimpute._device import device_named
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import scipy.sparse as sp
-    import torch
     from numpy.typing import ArrayLike, NDArray
 
     from gnnimpute._cells import Cells
@@ -107,7 +107,8 @@ class GNNImputer:
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
         self.dispersion_ = self.cells_ = None
         if self.config.hide == "molecules":
-            self.dispersion_ = self._decoder.fit_dispersion(split, self._latent(split.kept, made))
+            latent = _infer.embed(self.network_, Rows.of(split.kept, self.network_), made)
+            self.dispersion_ = self._decoder.fit_dispersion(split, latent)
         return self
 
     def transform(
@@ -131,7 +132,8 @@ class GNNImputer:
         graph
             Neighbours among the same cells.
         names
-            Gene name of each column; needed if the columns are not the fitted genes in the same order.
+            Gene name of each column; needed if the columns are not the fitted genes in the same order. Genes that are
+            missing are read as if they were average, and imputed too: the posterior of these is the mean.
         genes
             Names of the genes to impute; by default all fitted genes, in their order.
         cells
@@ -149,12 +151,12 @@ class GNNImputer:
         -------
         `out`, or a `float32` array of shape (n_cells, n_genes).
         """
-        matrix = self._aligned(counts, names, graph)
+        made, rows = self._reading(counts, names, graph)
         check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
         wanted = Wanted.of(graph.n_cells, self.genes_, genes=genes, cells=cells)
         out = wanted.place(out)
-        latent = self._latent(matrix, graph)
-        for c, block in self._decoder.blocks(matrix, latent, wanted.cells, estimate=estimate, output=output):
+        latent = _infer.embed(made.network_, rows, graph)
+        for c, block in made._decoder.blocks(rows, latent, wanted.cells, estimate=estimate, output=output):
             out[c] = block[:, wanted.columns]
         return out
 
@@ -166,9 +168,8 @@ class GNNImputer:
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
         """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
-        matrix = self._aligned(counts, names, graph)
-        latent: NDArray[np.float32] = self._latent(matrix, graph)[:, : self.config.n_latent].cpu().numpy()
-        return latent
+        made, rows = self._reading(counts, names, graph)
+        return np.asarray(_infer.embed(made.network_, rows, graph)[:, : self.config.n_latent].cpu().numpy())
 
     def attention(
         self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
@@ -179,8 +180,8 @@ class GNNImputer:
         -------
         Sparse matrix of shape (n_cells, n_cells), whose rows sum to 1: two steps of attention, heads averaged.
         """
-        matrix = self._aligned(counts, names, graph)
-        return _infer.attention(self.network_, Rows.of(matrix, self.network_), graph)
+        made, rows = self._reading(counts, names, graph)
+        return _infer.attention(made.network_, rows, graph)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code).
@@ -235,14 +236,13 @@ class GNNImputer:
     def _decoder(self) -> Decoder:
         return Decoder(self.network_, self.config, self.dispersion_)
 
-    def _latent(self, matrix: sp.csr_matrix, graph: NeighborGraph) -> torch.Tensor:
-        return _infer.embed(self.network_, Rows.of(matrix, self.network_), graph)
-
-    def _aligned(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> sp.csr_matrix:
+    def _reading(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> tuple[GNNImputer, Rows]:
+        """These counts, and the imputer as it reads them."""
         self._check_fitted()
         matrix = check_counts(counts, where="counts", gene_names=names, allow_non_counts=True)
         check_cells(graph, matrix)
-        return align(matrix, names, self.genes_)
+        made, aligned = reader(self, names), align(matrix, names, self.genes_)
+        return made, Rows.of(aligned, made.network_)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gnnimpute._infer import embed
 from gnnimpute._uncertainty import expressions
 from gnnimpute._values import Wanted, check_choices
 
@@ -242,5 +243,5 @@ def expressions_of(
     wanted: Wanted,
 ) -> Iterator[tuple[slice, Expression]]:
     """Positions in the wanted cells, and the distributions of these, block by block."""
-    matrix = imputer._aligned(counts, names, graph)
-    return expressions(imputer._decoder, matrix, imputer._latent(matrix, graph), wanted=wanted)
+    made, rows = imputer._reading(counts, names, graph)
+    return expressions(made._decoder, rows, embed(made.network_, rows, graph), wanted=wanted)

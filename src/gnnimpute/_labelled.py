@@ -119,9 +119,10 @@ def _values(
     network: Autoencoder, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, *, cells: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Estimates, of shape (n_cells, n_genes); rows of other cells are left 0."""
-    latent = embed(network, Rows.of(counts, network), graph)
+    rows = Rows.of(counts, network)
+    latent = embed(network, rows, graph)
     values = np.zeros(counts.shape, dtype=np.float32)
     decoder = Decoder(network, config, None)
-    for c, block in decoder.blocks(counts, latent, cells, estimate="detected", output="counts"):
+    for c, block in decoder.blocks(rows, latent, cells, estimate="detected", output="counts"):
         values[cells[c]] = block
     return values

@@ -111,8 +111,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
-        self.dropout_rate = config.dropout_rate
-        self.n_latent, self.n_components = config.n_latent, config.n_components
+        self.seen = 1.0  # share of the molecules that genes which are there have: see `_absent`
+        self.dropout_rate, self.n_latent, self.n_components = config.dropout_rate, config.n_latent, config.n_components
         self.is_share = config.loss != "squared_error"
         layer = {
             "n_heads": config.n_heads,

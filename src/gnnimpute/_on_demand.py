@@ -12,7 +12,6 @@ from gnnimpute._cells import Cells, chosen_cells, with_normalizers
 from gnnimpute._counts import divisors
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks, embed
-from gnnimpute._rows import Rows
 from gnnimpute._values import Decoder, check_choices
 
 if TYPE_CHECKING:
@@ -147,8 +146,8 @@ def keep(
     -------
     The imputer itself.
     """
-    rows = Rows.of(self._aligned(counts, names, graph), self.network_)
-    latent, normalizer = with_normalizers(self.network_, embed(self.network_, rows, graph))
+    made, rows = self._reading(counts, names, graph)
+    latent, normalizer = with_normalizers(made.network_, embed(made.network_, rows, graph))
     self.cells_ = Cells(latent, normalizer, rows.total, rows.unit)
     return self
 

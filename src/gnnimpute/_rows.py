@@ -41,22 +41,25 @@ class Rows:
     kept_share
         Share of the non-zeros that are there, if the others were hidden whole. Rows are then scaled so that they are,
         on average, what they would be with all: a network reads all once it is trained.
+    seen
+        Share of the molecules that genes which are there have; the others are not among `counts`, or 0.
     """
 
     counts: sp.csr_matrix
     target_total: float
     device: torch.device | str = "cpu"
     kept_share: float = 1.0
+    seen: float = 1.0
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, network: Autoencoder) -> Self:
         """As a network reads them, where it is."""
-        return cls(counts, float(network.target_total), network.mean.device)
+        return cls(counts, float(network.target_total), network.mean.device, seen=network.seen)
 
     @cached_property
     def total(self) -> NDArray[np.float64]:
-        """Molecules of each cell, of shape (n_cells,)."""
-        return totals(self.counts)
+        """Molecules of each cell, of shape (n_cells,), those of genes that are not there too."""
+        return totals(self.counts) / self.seen
 
     @cached_property
     def unit(self) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from gnnimpute._absent import reader
 from gnnimpute._blocks import each, n_workers
 from gnnimpute._cells import Cells, with_normalizers
 from gnnimpute._counts import totals
@@ -84,7 +85,7 @@ def encode(
     names
         Names of the modelled genes.
     """
-    network, (n_obs, _) = imputer.network_.eval(), counts.shape
+    network, (n_obs, _) = reader(imputer, names).network_.eval(), counts.shape
     modelled = np.zeros(n_obs, dtype=bool)
     modelled[cells] = True
     some = counts.blocks[0].compute()
@@ -108,11 +109,12 @@ def encode(
 @torch.inference_mode()
 def _read(counts: sp.csr_matrix, modelled: NDArray[np.bool_], layer: FirstLayer) -> Read:
     inside = counts[:, layer.genes]
-    rows = Rows(align(inside[modelled], layer.names, layer.order, log=None), float(layer.network.target_total))
+    aligned = align(inside[modelled], layer.names, layer.order, log=None)
+    rows = Rows(aligned, float(layer.network.target_total), seen=layer.network.seen)
     x = SparseRows(rows.normalized(slice(None)), device=layer.network.mean.device, dense=layer.dense)
     depth = torch.from_numpy(rows.log_depth).to(x.device)
     projected: NDArray[np.float32] = layer.network.read(x, depth).cpu().numpy()
-    return Read(projected, totals(inside), units(inside), _without(counts, modelled, layer.genes))
+    return Read(projected, totals(inside) / layer.network.seen, units(inside), _without(counts, modelled, layer.genes))
 
 
 def _without(counts: sp.csr_matrix, cells: NDArray[np.bool_], genes: NDArray[np.int64]) -> sp.csr_matrix:

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaincinv
 
-from gnnimpute._counts import divisors, totals
+from gnnimpute._counts import divisors
 from gnnimpute._estimates import posterior
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import scipy.sparse as sp
     import torch
     from numpy.typing import NDArray
 
     from gnnimpute._config import Output
+    from gnnimpute._rows import Rows
     from gnnimpute._values import Decoder, Wanted
 
     Floats = NDArray[np.floating[Any]]
@@ -125,9 +125,9 @@ class Expression(NamedTuple):
     counts: Floats
     """Observed counts, of the same shape."""
     dispersion: Floats
-    """Dispersion of each gene, of shape (n_genes,)."""
+    """Dispersion of each gene, of shape (n_genes,); NaN, and so is all that follows, of one that was not counted."""
     total: Floats
-    """Total of each cell, at least 1, of shape (n_cells, 1)."""
+    """Total of each cell, 1 of an empty one, of shape (n_cells, 1)."""
     target_total: float
     """What cells are scaled to."""
 
@@ -152,13 +152,12 @@ class Expression(NamedTuple):
 
 
 def expressions(
-    decoder: Decoder, counts: sp.csr_matrix, latent: torch.Tensor, *, wanted: Wanted
+    decoder: Decoder, rows: Rows, latent: torch.Tensor, *, wanted: Wanted
 ) -> Iterator[tuple[slice, Expression]]:
     """Positions in the wanted cells, and the distributions of these, block by block."""
     target_total = float(decoder.network.target_total)
     cells, columns = wanted
     dispersion = np.asarray(decoder.dispersion)[columns]
-    for c, mean in decoder.blocks(counts, latent, cells, estimate="mean", output="counts"):
-        own = counts[cells[c]]
-        total = divisors(totals(own))[:, None]
-        yield c, Expression(mean[:, columns], own.toarray()[:, columns], dispersion, total, target_total)
+    for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
+        own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
+        yield c, Expression(mean[:, columns], own[:, columns], dispersion, total, target_total)

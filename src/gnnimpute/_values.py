@@ -12,17 +12,16 @@ import torch
 
 from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
-from gnnimpute._counts import divisors, totals
+from gnnimpute._counts import divisors
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
-from gnnimpute._rows import units
+from gnnimpute._rows import Rows
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
 
     from gnnimpute._config import Config
@@ -44,11 +43,11 @@ class Decoder:
     network: Autoencoder
     config: Config
     dispersion: NDArray[np.float32] | None
-    """(n_genes,) dispersion of each gene, for the posterior."""
+    """(n_genes,) dispersion of each gene, for the posterior; NaN of those that are not among the counts."""
 
     def blocks(
         self,
-        counts: sp.csr_matrix,
+        rows: Rows,
         latent: torch.Tensor,
         cells: NDArray[np.int64],
         *,
@@ -56,7 +55,7 @@ class Decoder:
         output: Output,
     ) -> Generator[tuple[slice, NDArray[np.float32]]]:
         """Positions in `cells` and their imputed values, of shape (n_cells_in_block, n_genes)."""
-        total, unit = totals(counts), units(counts)
+        counts, total, unit = rows.counts, rows.total, rows.unit
 
         def block(c: slice) -> tuple[slice, NDArray[np.float32]]:
             here = cells[c]
@@ -89,7 +88,8 @@ class Decoder:
         elif estimate == "detected":
             value = detected(value)
         if own is not None and self.dispersion is not None:
-            value = posterior(value, own, self.dispersion[columns])
+            dispersion = self.dispersion[columns]
+            value = posterior(value, own, np.where(np.isnan(dispersion), np.float32(np.inf), dispersion))
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
@@ -98,7 +98,8 @@ class Decoder:
         """Dispersion of each gene, of shape (n_genes,), by the molecules that validation held out."""
         cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
         rate = self.config.validation_rate
-        with closing(self.blocks(split.kept, latent, cells, estimate="mean", output="counts")) as means:
+        rows = Rows.of(split.kept, self.network)
+        with closing(self.blocks(rows, latent, cells, estimate="mean", output="counts")) as means:
             blocks = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in means)
             return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
 

@@ -1,0 +1,104 @@
+"""A model on counts that lack some of its genes says of the others what it says where all are there."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import gnnimpute as gi
+from gnnimpute._absent import reader
+
+N_CELLS, N_GENES = 400, 200
+GENES = np.array([f"gene{g}" for g in range(N_GENES)])
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Cells of three types, the genes in order of what they express."""
+    rng = np.random.default_rng(0)
+    programs = np.sort(rng.gamma(0.7, 3.0, N_GENES))[::-1] * rng.gamma(8.0, 1 / 8, (3, N_GENES))
+    depth = rng.lognormal(0, 0.3, (N_CELLS, 1))
+    return sp.csr_matrix(rng.poisson(programs[rng.integers(3, size=N_CELLS)] * depth).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def graph(counts):
+    return gi.NeighborGraph.from_embedding(np.log1p(counts.toarray()), n_neighbors=5)
+
+
+@pytest.fixture(scope="module", params=["molecules", "nonzeros", "paper"])
+def imputer(request, counts, graph):
+    config = {
+        "molecules": gi.Config(n_epochs=10),
+        "nonzeros": gi.Config.detected(n_epochs=10),
+        "paper": gi.Config.paper(n_epochs=10, n_hidden=32, learning_rate=1e-2),
+    }[request.param]
+    return gi.GNNImputer(config).fit(counts, graph, genes=GENES)
+
+
+def off(found, expected):
+    """Mean relative difference, signed."""
+    return float(found.mean() / expected.mean() - 1)
+
+
+@pytest.mark.parametrize("absent", [slice(0, 5), slice(0, N_GENES, 4)], ids=["the highest", "a quarter"])
+@pytest.mark.parametrize("output", ["counts", "normalized"])
+def test_depth_is_that_of_all_genes(imputer, counts, graph, absent, output):
+    there = np.setdiff1d(np.arange(N_GENES), np.arange(N_GENES)[absent])
+    share = counts[:, there].sum() / counts.sum()
+    assert share < 0.9  # so much lower would depths be
+    asked = {"output": output, "genes": GENES[there]}
+    for estimate in ("mean", "detected", *(["posterior"] if imputer.dispersion_ is not None else [])):
+        whole = imputer.transform(counts, graph, estimate=estimate, **asked)
+        found = imputer.transform(counts[:, there], graph, names=GENES[there], estimate=estimate, **asked)
+        assert abs(off(found, whole)) < 0.04
+        assert np.corrcoef(found.ravel(), whole.ravel())[0, 1] > 0.98
+
+
+def test_a_model_that_lacks_nothing_is_itself(imputer):
+    assert reader(imputer, None) is imputer
+    assert reader(imputer, GENES[::-1]) is imputer
+    assert imputer.network_.seen == 1
+
+
+def test_the_model_is_left_as_it_was(imputer, counts, graph):
+    before = imputer.transform(counts, graph)
+    imputer.transform(counts[:, 20:], graph, names=GENES[20:])
+    np.testing.assert_array_equal(imputer.transform(counts, graph), before)
+
+
+def test_what_was_not_counted_has_no_posterior_and_no_interval(imputer, counts, graph):
+    if imputer.dispersion_ is None:
+        pytest.skip("of models of hidden molecules")
+    there = slice(5, None)
+    rows = {"counts": counts[:, there], "graph": graph, "names": GENES[there]}
+    mean, posterior = (imputer.transform(**rows, estimate=estimate) for estimate in ("mean", "posterior"))
+    np.testing.assert_allclose(posterior[:, :5], mean[:, :5], rtol=1e-6)
+    assert not np.allclose(posterior[:, there], mean[:, there], rtol=1e-3)
+    lower, upper = imputer.interval(**rows, output="counts")
+    assert np.isnan(lower[:, :5]).all()
+    assert np.isnan(imputer.redetection(**rows)[:, :5]).all()
+    whole = imputer.interval(counts, graph, output="counts")
+    for end, expected in zip((lower, upper), whole, strict=True):
+        assert abs(off(end[:, there], expected[:, there])) < 0.03
+
+
+def test_values_on_demand_and_of_dask_arrays_are_those_in_memory(imputer, counts, graph):
+    da = pytest.importorskip("dask.array")
+    there = slice(5, None)
+    expected = imputer.transform(counts[:, there], graph, names=GENES[there], output="counts")
+    kept = imputer.keep(counts[:, there], graph, names=GENES[there]).values(output="counts")
+    np.testing.assert_allclose(kept, expected, rtol=1e-3, atol=1e-4)
+
+    adata = anndata.AnnData(counts[:, there].copy())
+    adata.var_names = GENES[there]
+    cell, rank = np.indices(graph.indices[:, 1:].shape)
+    distances = sp.csr_matrix((rank.ravel() + 1.0, (cell.ravel(), graph.indices[:, 1:].ravel())), (N_CELLS, N_CELLS))
+    adata.obsp["distances"], adata.uns["near"] = distances, {"distances_key": "distances"}
+    lazy = adata.copy()
+    lazy.X = da.from_array(lazy.X, chunks=(150, -1))
+    for one in (adata, lazy):
+        gi.tl.impute(one, imputer=imputer, neighbors_key="near", output="counts")
+        np.testing.assert_allclose(np.asarray(one.layers["gnnimpute"]), expected[:, there], rtol=1e-3, atol=1e-4)
