@@ -291,6 +291,53 @@ def test_a_training_that_was_interrupted_is_no_row(setting: Any, monkeypatch: py
     assert not path.exists()
 
 
+THEIRS = {
+    "__init__": "",
+    "model": """
+import torch
+
+class GNNImpute:
+    def __init__(self, input_dim, h_dim, z_dim, layerType, heads):
+        self.asked = input_dim, h_dim, z_dim, layerType, heads
+
+    def __call__(self, x, adj, size_factors):
+        return torch.full_like(x, 3.0)
+""",
+    "train": """
+from pathlib import Path
+
+def train(gdata, model, epochs):
+    assert model.asked == (gdata["x"].shape[1], 512, 50, "GCNConv", 1)
+    assert epochs == 7
+    known = gdata["train_mask"] | gdata["val_mask"]
+    assert known.sum() == 72 and not (gdata["train_mask"] & gdata["val_mask"]).any()
+    assert gdata["y"][known].any() and not gdata["y"][~known].any()
+    assert abs(gdata["x"].mean()) < 1e-3 and gdata["adj"].shape == (90, 90)
+    Path("0.pkl").write_text("weights")
+""",
+    "utils": """
+import scipy.sparse as sp
+
+def kneighbor(adata):
+    return sp.identity(adata.n_obs, format="csr")
+""",
+}
+
+
+def test_the_code_of_the_authors_gets_what_our_networks_get(data_folder: Path, tmp_path: Path) -> None:
+    for name, text in THEIRS.items():
+        path = tmp_path / "code" / "GNNImpute" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    asked = [str(tmp_path / "code"), "--data", str(data_folder), "--layer", "GCNConv", "--heads", "1", "--epochs", "7"]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "authors.py"), *asked], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "GCNConv, 1 heads" in done.stdout
+    assert not list(tmp_path.glob("*.pkl"))
+
+
 def test_rows_say_which_code_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "headline.csv"
     old = {"data": "PBMC", "seed": 0, "network": "gnnimpute", **published.HEADLINE, "config": "{}"}
