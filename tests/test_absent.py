@@ -69,9 +69,8 @@ def test_the_model_is_left_as_it_was(imputer, counts, graph):
     np.testing.assert_array_equal(imputer.transform(counts, graph), before)
 
 
+@pytest.mark.parametrize("imputer", ["molecules"], indirect=True)
 def test_what_was_not_counted_has_no_posterior_and_no_interval(imputer, counts, graph):
-    if imputer.dispersion_ is None:
-        pytest.skip("of models of hidden molecules")
     there = slice(5, None)
     rows = {"counts": counts[:, there], "graph": graph, "names": GENES[there]}
     mean, posterior = (imputer.transform(**rows, estimate=estimate) for estimate in ("mean", "posterior"))
@@ -102,3 +101,13 @@ def test_values_on_demand_and_of_dask_arrays_are_those_in_memory(imputer, counts
     for one in (adata, lazy):
         gi.tl.impute(one, imputer=imputer, neighbors_key="near", output="counts")
         np.testing.assert_allclose(np.asarray(one.layers["gnnimpute"]), expected[:, there], rtol=1e-3, atol=1e-4)
+
+
+def test_a_value_that_is_not_there_is_not_explained(counts, graph):
+    imputer = gi.GNNImputer(gi.Config(n_epochs=1)).fit(counts, graph, genes=GENES)
+    adata = anndata.AnnData(counts[:, 5:].copy())
+    adata.var_names = GENES[5:]
+    gi.pp.prepare(adata, min_genes=1)
+    assert gi.tl.explain(adata, "3", "gene7", imputer=imputer).lower >= 0
+    with pytest.raises(KeyError, match="'gene2' is one of the model, but not of these counts"):
+        gi.tl.explain(adata, "3", "gene2", imputer=imputer)

@@ -89,6 +89,9 @@ def explain(
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
     column = positions(imputer.genes_, [gene], of_model=True)[0]
+    if gene not in adata.var_names:
+        msg = f"Gene {gene!r} is one of the model, but not of these counts: there is no value of it to explain."
+        raise KeyError(msg)
     here = _row(adata, names, cell)
     source: dict[str, Any] = {"genes": [gene], "cells": [here]}
     ends = imputer.interval(counts, graph, level=level, output="counts", **source)  # says what such a model lacks

@@ -46,7 +46,8 @@ def interval(
     level
         Probability, above 0 and below 1.
     names
-        Gene name of each column; needed if the columns are not the fitted genes in the same order.
+        Gene name of each column; needed if the columns are not the fitted genes in the same order. Of fitted genes that
+        are missing nothing is known: NaN.
     genes
         Names of the genes that are asked for; by default all fitted genes, in their order.
     cells
