@@ -37,6 +37,24 @@ def test_genes_that_share_molecules_are_found_and_the_later_one_left_out(
 
 
 @pytest.mark.slow
+def test_genes_that_are_missing_change_little_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    programs = rng.gamma(0.5, 4.0, (3, 500))
+    counts = rng.poisson(programs[rng.integers(3, size=150)]).astype(np.float32)
+    anndata.AnnData(sp.csr_matrix(counts)).write_h5ad(tmp_path / "in.h5ad")
+    monkeypatch.setattr(sys, "argv", ["absent.py", str(tmp_path / "in.h5ad")])
+    runpy.run_path(str(SCRIPTS / "absent.py"), run_name="__main__")
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| in ")]
+    assert len(rows) == 6
+    for _, _, left, _, off, _, alike in rows[:4]:  # of a tenth of so few genes nothing can be asked
+        assert float(left.strip("%")) < 90
+        assert abs(float(off.strip("%"))) < 5
+        assert float(alike) > 0.95
+
+
+@pytest.mark.slow
 def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
