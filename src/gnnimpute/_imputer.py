@@ -50,8 +50,8 @@ class GNNImputer:
         The trained network.
     dispersion_
         Dispersion of each gene, of shape (n_genes,), for ``estimate="posterior"``; `None` without hidden molecules.
-    history_
-        ``training`` and ``validation`` loss of each epoch.
+    history_, best_epoch_
+        ``training`` and ``validation`` loss of each epoch, and which of them is used.
     origin_
         ``seed``, ``blind_validation`` (of a graph made without the held-out molecules), ``interrupted`` (by Ctrl-C).
     """
