@@ -61,6 +61,7 @@ def report(path: Path) -> Report:
     table = read(path)
     lines = []
     for name, part in table.groupby("network", sort=False):
+        named = f"{name}: " if table["network"].nunique() > 1 else ""
         better = sum((part[m].mean() <= HEADLINE[m]) == (m in LOWER_IS_BETTER) for m in METRICS)
-        lines.append(f"{name}: {beside(part, HEADLINE)}; as good or better in {better} of 4, {len(part)} seeds.")
+        lines.append(f"{named}{beside(part, HEADLINE)}; as good or better in {better} of 4, {len(part)} seeds.")
     return Report(" ".join(lines), averaged(table, ["network"], METRICS, published=[((GNNIMPUTE,), HEADLINE)]))
