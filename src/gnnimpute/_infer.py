@@ -33,9 +33,9 @@ def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def cells_at_once(n_genes: int, device: torch.device) -> int:
-    """Cells whose values for `n_genes` genes are made at a time."""
-    most = AT_ONCE if device.type == "cpu" else AT_ONCE_ON_GPU
+def cells_at_once(n_genes: int, device: torch.device | None = None) -> int:
+    """Cells whose values for `n_genes` genes are made at a time; more with a GPU as `device`, if they stay there."""
+    most = AT_ONCE if device is None or device.type == "cpu" else AT_ONCE_ON_GPU
     return max(1, min(CHUNK, most // max(1, n_genes)))
 
 

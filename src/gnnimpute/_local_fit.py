@@ -123,5 +123,5 @@ def _sums(
         molecules: Floats = member[:, c] @ (share * total[c, None]).cpu().numpy()
         return molecules
 
-    parts = side_by_side_map(expected, chunks(len(cells), cells_at_once(seen.shape[1], latent.device)), latent.device)
+    parts = side_by_side_map(expected, chunks(len(cells), cells_at_once(seen.shape[1])), latent.device)
     return sum(parts, np.zeros_like(seen)), seen, held_out

@@ -57,7 +57,7 @@ class Values:
             values = self._observed(cells, counts, len(columns))
         else:
             values = np.empty((len(rows), len(columns)), dtype=np.float32)
-        for c in chunks(len(rows), cells_at_once(len(there), self.decoder.network.mean.device)):
+        for c in chunks(len(rows), cells_at_once(len(there))):
             here = cells.part(rows[c])
             own = counts[rows[c]][:, there].toarray() if self.estimate == "posterior" and counts is not None else None
             values[np.ix_(rows[c], there)] = self._imputed(here, columns[there], own)

@@ -63,7 +63,7 @@ class Decoder:
             own = counts[here].toarray() if estimate == "posterior" else None
             return c, self.scaled(decoded, total[here], unit[here], own=own, estimate=estimate, output=output)
 
-        return side_by_side_map(block, chunks(len(cells), cells_at_once(counts.shape[1], latent.device)), latent.device)
+        return side_by_side_map(block, chunks(len(cells), cells_at_once(counts.shape[1])), latent.device)
 
     def scaled(
         self,
