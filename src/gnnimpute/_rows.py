@@ -68,8 +68,8 @@ class Rows:
 
     @property
     def log_depth(self) -> NDArray[np.float32]:
-        """See :func:`log_depth`."""
-        return _log_depth(self.total, self.unit)
+        """Log of the molecules of each cell, of shape (n_cells,), on whatever scale its values are."""
+        return np.log(np.maximum(self.total, 1e-6) / self.unit).astype(np.float32)
 
     def normalized(self, cells: NDArray[np.int64] | slice) -> sp.csr_matrix:
         """Rows of shape (len(cells), n_genes): log1p of counts scaled to `target_total`."""
@@ -132,12 +132,8 @@ def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
 
 
 def log_depth(counts: sp.csr_matrix) -> NDArray[np.float32]:
-    """Log of the molecules of each cell, of shape (n_cells,), on whatever scale its values are."""
-    return _log_depth(totals(counts), units(counts))
-
-
-def _log_depth(total: NDArray[np.float64], unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.log(np.maximum(total, 1e-6) / unit).astype(np.float32)
+    """:attr:`Rows.log_depth` of some counts."""
+    return Rows(counts, 1.0).log_depth
 
 
 def check_learnable(split: Split) -> None:

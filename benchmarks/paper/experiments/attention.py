@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import drawing
 from experiments.clustering import agreement
-from experiments.data import KLEIN, PBMC, Absent, counts_of, values_of
-from experiments.labelled import about, case_of, text
+from experiments.data import KLEIN, PBMC, Absent, counts_of
+from experiments.labelled import about, case_of, kept_values, text
 from experiments.published import ATTENTION, HEADLINE, METRICS, NO_ATTENTION
 from experiments.reports import Report, averaged
 from experiments.rows import Rows, Work, read
@@ -54,7 +54,7 @@ def _row(setting: Setting, data: str, seed: int, config: Config) -> dict[str, An
     case = case_of(setting, data, seed)
     made = case.train(config)
     row = case.judged(made.values) | about(made, time.perf_counter() - started)
-    labels = values_of(setting, data).labels if data == KLEIN else None
+    labels = kept_values(setting, data).labels
     return row | ({} if labels is None else agreement(made.values, labels))
 
 

@@ -77,10 +77,14 @@ class Case(NamedTuple):
         return self.judged(made.values) | about(made, time.perf_counter() - started)
 
 
+kept_values = lru_cache(maxsize=1)(values_of)
+"""Of a data set; the last one is kept, for the next network."""
+
+
 @lru_cache(maxsize=1)
 def case_of(setting: Setting, data: str, seed: int, rate: float = 0.1) -> Case:
     """The case of a data set; the last one is kept, for the next network."""
-    return Case.make(values_of(setting, data).normalized, rate=rate, seed=seed)
+    return Case.make(kept_values(setting, data).normalized, rate=rate, seed=seed)
 
 
 def judged_network(setting: Setting, data: str, seed: int, config: gi.Config) -> dict[str, Any]:
