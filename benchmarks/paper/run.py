@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
                              "other methods, and of ours those for non-zeros)")  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=2, help="threads (%(default)s)")
     parser.add_argument("--jobs", type=_positive, default=1,
-                        help="networks of headline and attention trained side by side (%(default)s)")  # fmt: skip
+                        help="labelled networks trained side by side (%(default)s)")  # fmt: skip
     parser.add_argument("--time-limit", type=float, default=600,
                         help="seconds of each method in blind comparisons (%(default)g)")  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="also run again what failed or timed out")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from experiments import blind, drawing
-from experiments.data import PBMC, Absent, at_hand, counts_of, values_of
-from experiments.labelled import CONTROL, Cases, budgets
+from experiments.data import PBMC, Absent, at_hand, counts_of
+from experiments.labelled import CONTROL, budgets, works
 from experiments.published import FOUR_SETS, GNNIMPUTE, METRICS
 from experiments.reports import Report, averaged, beside
 from experiments.rows import Rows, read
@@ -20,6 +19,7 @@ from gnnimpute._results import read as read_results
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from experiments.rows import Work
     from experiments.setting import Setting
 
 TITLE = "Imputation error on all sets, 10 % hidden"
@@ -28,7 +28,7 @@ BLIND = "error_blind"
 
 def compute(setting: Setting, path: Path) -> None:
     """Networks and controls under the paper's protocol; then all methods, blind."""
-    cases = Cases(Rows(path))
+    work: list[Work] = []
     found = {}
     for data in at_hand(setting):
         try:
@@ -36,17 +36,15 @@ def compute(setting: Setting, path: Path) -> None:
         except Absent as reason:
             print(f"  {reason}")
             continue
-        values = cache(lambda data=data: values_of(setting, data).normalized)
+        networks = setting.networks()
+        if not setting.full and _n_cells(found[data]) > MOST_CELLS:
+            del networks[PAPER]
         for seed in setting.seeds():
-            key = {"data": data, "seed": seed}
-            for name, config in setting.networks().items():
-                if name != PAPER or setting.full or _n_cells(found[data]) <= MOST_CELLS:
-                    cases.network(key | {"network": name}, values, config, rate=0.1, seed=seed)
-            for name in CONTROL:
-                cases.control(key | {"network": name}, values, name, rate=0.1, seed=seed)
+            work += works(setting, {"data": data, "seed": seed}, networks, CONTROL)
     if not found:
         msg = "No data set is at hand."
         raise Absent(msg)
+    Rows(path).each(work, jobs=setting.jobs)
     blind.compare(setting, path.with_stem(BLIND), data=found, protocols=("mask", "thin"))
 
 

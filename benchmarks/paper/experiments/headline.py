@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from experiments import drawing
 from experiments.data import PBMC, counts_of
-from experiments.labelled import judged_network, text
+from experiments.labelled import works
 from experiments.published import GNNIMPUTE, HEADLINE, LOWER_IS_BETTER, METRICS
 from experiments.reports import Report, averaged, beside
-from experiments.rows import Rows, Work, read
+from experiments.rows import Rows, read
 from experiments.setting import OURS, PAPER
 
 if TYPE_CHECKING:
@@ -28,12 +28,8 @@ def compute(setting: Setting, path: Path) -> None:
     if not setting.full:
         del networks[PAPER]
     counts_of(setting, PBMC)
-    work = []
-    for name, config in networks.items():
-        for seed in setting.seeds(N_SEEDS):
-            key = {"data": PBMC, "seed": seed, "network": name}
-            work.append(Work(key, partial(judged_network, setting, PBMC, seed, config), text(config)))
-    Rows(path).each(work, jobs=setting.jobs)
+    work = (works(setting, {"data": PBMC, "seed": seed}, networks) for seed in setting.seeds(N_SEEDS))
+    Rows(path).each(chain.from_iterable(work), jobs=setting.jobs)
 
 
 def draw(path: Path, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,15 +12,16 @@ import numpy as np
 import gnnimpute as gi
 from experiments.data import neighbors, values_of
 from experiments.published import METRICS
-from experiments.rows import CONFIG
+from experiments.rows import CONFIG, Work
 from gnnimpute._labelled import impute_labelled
 from gnnimpute._methods import CONTROLS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import pandas as pd
     import scipy.sparse as sp
 
-    from experiments.rows import Rows
     from experiments.setting import Setting
     from gnnimpute._labelled import Labelled
 
@@ -82,14 +83,29 @@ kept_values = lru_cache(maxsize=1)(values_of)
 
 
 @lru_cache(maxsize=1)
-def case_of(setting: Setting, data: str, seed: int, rate: float = 0.1) -> Case:
-    """The case of a data set; the last one is kept, for the next network."""
-    return Case.make(kept_values(setting, data).normalized, rate=rate, seed=seed)
+def case_of(setting: Setting, data: str, seed: int, **how: float) -> Case:
+    """The case of a data set, `how` as in :meth:`Case.make`; the last one is kept, for the next network."""
+    return Case.make(kept_values(setting, data).normalized, seed=seed, **how)
 
 
-def judged_network(setting: Setting, data: str, seed: int, config: gi.Config) -> dict[str, Any]:
-    """Numbers of a network."""
-    return case_of(setting, data, seed).row(config)
+def works(
+    setting: Setting, key: dict[str, Any], networks: dict[str, gi.Config], controls: Iterable[str] = (), **how: float
+) -> Iterator[Work]:
+    """Rows of networks and controls on one case, whose data set and seed are in the key."""
+    of_case = (setting, key["data"], key["seed"])
+    for name, config in networks.items():
+        yield Work(key | {"network": name}, partial(_judged_network, *of_case, config, **how), text(config))
+    for name in controls:
+        yield Work(key | {"network": name}, partial(_judged_control, *of_case, name, **how), "")
+
+
+def _judged_network(setting: Setting, data: str, seed: int, config: gi.Config, **how: float) -> dict[str, Any]:
+    return case_of(setting, data, seed, **how).row(config)
+
+
+def _judged_control(setting: Setting, data: str, seed: int, name: str, **how: float) -> dict[str, float]:
+    case = case_of(setting, data, seed, **how)
+    return case.judged(control(case, name))
 
 
 def control(case: Case, name: str) -> np.ndarray:
@@ -130,30 +146,3 @@ def budgets(table: pd.DataFrame, *, column: str = "network") -> str:
     if len({*said.values()}) < 2:
         return ""
     return f"Networks have different budgets: {'; '.join(f'`{name}` {epochs}' for name, epochs in said.items())}."
-
-
-class Cases:
-    """Makes a case when its first number is asked for, and keeps the last one."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self._kept: tuple[Any, Case] | None = None
-
-    def network(self, key: dict[str, Any], values: Any, config: gi.Config, **how: Any) -> None:
-        """A row of a network, unless it is there."""
-        self.rows.once(key, lambda: self._case(values, how).row(config), config=text(config))
-
-    def control(self, key: dict[str, Any], values: Any, name: str, **how: Any) -> None:
-        """A row of a control, unless it is there."""
-
-        def compute() -> dict[str, float]:
-            case = self._case(values, how)
-            return case.judged(control(case, name))
-
-        self.rows.once(key, compute)
-
-    def _case(self, values: Any, how: dict[str, Any]) -> Case:
-        wanted = (id(values), tuple(sorted(how.items())))
-        if self._kept is None or self._kept[0] != wanted:
-            self._kept = (wanted, Case.make(values(), **how))
-        return self._kept[1]

@@ -40,7 +40,7 @@ class Setting:
     """Names of the methods in blind comparisons; by default all, and of ours in `dropout` and `splatter` few."""
     threads: int = 2
     jobs: int = 1
-    """Networks of `headline` and `attention` that are trained side by side, in processes of their own."""
+    """Labelled networks that are trained side by side, in processes of their own, where an experiment has several."""
     time_limit: float = 600
     """Seconds of each method in blind comparisons."""
     sim_cells: int | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from experiments import blind, drawing
-from experiments.data import PBMC, counts_of, values_of
-from experiments.labelled import CONTROL, Cases, budgets
+from experiments.data import PBMC, counts_of
+from experiments.labelled import CONTROL, budgets, works
 from experiments.published import DROPOUT, GNNIMPUTE, LABELS, METRICS
 from experiments.reports import Report, averaged, beside
 from experiments.rows import Rows, read
@@ -111,14 +111,10 @@ def _fill(
     controls: Iterable[str] = (),
 ) -> None:
     """A row for each network, control and seed of each case: what it is called, and how it is made."""
-    values = cache(lambda: values_of(setting, PBMC).normalized)
     # The paper's network costs too much for every share.
     networks = setting.networks() if setting.full else {OURS: setting.networks()[OURS]}
-    kept = Cases(Rows(path))
-    for seed in setting.seeds():
-        for named, how in cases:
-            key = {"data": PBMC, **named, "seed": seed}
-            for name, config in networks.items():
-                kept.network(key | {"network": name}, values, config, **how, seed=seed)
-            for name in controls:
-                kept.control(key | {"network": name}, values, name, **how, seed=seed)
+    work = (
+        works(setting, {"data": PBMC, **named, "seed": seed}, networks, controls, **how)
+        for seed in setting.seeds() for named, how in cases
+    )  # fmt: skip
+    Rows(path).each(chain.from_iterable(work), jobs=setting.jobs)
