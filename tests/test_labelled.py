@@ -48,6 +48,22 @@ def test_learning_beats_the_least_possible_value(hold_out, graph):
     assert ours["pcc"].value > 0.3
 
 
+def test_what_is_masked_of_a_cell_does_not_lower_the_rest(hold_out, graph):
+    """Values were normalised before they were masked, so their sum is no scale."""
+    config = replace(SMALL, n_epochs=20, patience=20, learning_rate=0.01)
+    cell = hold_out.split.test[0]
+    less = sp.csr_matrix(hold_out.train, copy=True)
+    row = less.data[slice(*less.indptr[cell : cell + 2])]
+    row[np.arange(len(row)) % 4 > 0] = 0
+    less.eliminate_zeros()
+    least = less[cell].data.min()
+    before, after = (
+        impute_labelled(replace(hold_out, train=train), graph, config=config).values[cell].mean() - least
+        for train in (hold_out.train, less)
+    )
+    assert 0.75 < after / before < 1.33
+
+
 def with_other_masked_values(
     normalized: sp.csr_matrix, hold_out: metrics.LabelledHoldOut, cells: np.ndarray
 ) -> metrics.LabelledHoldOut:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from gnnimpute._line import Cells, Line, combined, loadings_of, logged
-from gnnimpute._rows import log_depth
+from gnnimpute._line import Cells, Line, combined, loadings_of
+from gnnimpute._rows import Rows
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def lines() -> list[Line]:
 def test_features(cells):
     rng = np.random.default_rng(2)
     loadings, depth = rng.normal(size=(12, 3)), rng.normal(size=40)
-    rows = logged(cells.counts, 20.0)
+    rows = cells.rows().normalized()
     h = rows.toarray() @ loadings
     expected = np.c_[h[cells.own], (h[cells.neighbors[:, 1]] + h[cells.neighbors[:, 2]]) / 2, depth[cells.own]]
     np.testing.assert_allclose(cells.features(rows, loadings, depth), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_combined_is_the_mean_of_the_lines(cells):
-    rows, depth = logged(cells.counts, 20.0), log_depth(cells.counts)
+    rows, depth = cells.rows().normalized(), cells.rows().log_depth
     each = [(cells.features(rows, line.loadings, depth) - line.center) @ line.coefficients for line in lines()]
     w = combined(cells, lines(), np.ones(12), n_components=12)
     h = rows.toarray()
@@ -44,7 +44,7 @@ def test_combined_is_the_mean_of_the_lines(cells):
 
 def test_fewer_dimensions_keep_most(cells):
     whole, part = (combined(cells, lines(), np.ones(12), n_components=n) for n in (12, 4))
-    h = logged(cells.counts, 20.0).toarray()[cells.own]
+    h = cells.rows().normalized().toarray()[cells.own]
     assert part.coefficients.shape == (12, 4)
     assert np.isfinite(h @ part.own).all()
     assert np.linalg.norm(part.coefficients) <= np.linalg.norm(whole.coefficients) + 1e-9
@@ -54,7 +54,8 @@ def test_loadings_find_the_groups():
     rng = np.random.default_rng(3)
     profile = rng.gamma(1, 4, (2, 30))
     counts = sp.csr_matrix(rng.poisson(profile[np.repeat([0, 1], 50)]).astype(np.float32))
-    scores = logged(counts, float(counts.sum() / 100)) @ loadings_of(logged(counts, float(counts.sum() / 100)), 1, rng)
+    rows = Rows(counts, float(counts.sum() / 100)).normalized()
+    scores = rows @ loadings_of(rows, 1, rng)
     assert scores.shape == (100, 2)
     first, second = scores[:50, 1], scores[50:, 1]
     assert first.max() < second.min() or second.max() < first.min()
@@ -63,5 +64,5 @@ def test_loadings_find_the_groups():
 @pytest.mark.parametrize("shape", [(2, 12), (40, 2), (2, 2)])
 def test_few_cells_or_genes(shape):
     counts = sp.csr_matrix(np.random.default_rng(4).poisson(5, shape).astype(np.float32))
-    loadings = loadings_of(logged(counts, 10.0), 50, np.random.default_rng(0))
+    loadings = loadings_of(Rows(counts, 10.0).normalized(), 50, np.random.default_rng(0))
     assert loadings.shape == (shape[1], 1)

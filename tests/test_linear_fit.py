@@ -9,7 +9,7 @@ from gnnimpute import NeighborGraph
 from gnnimpute._linear import Linear
 from gnnimpute._linear_fit import fit_linear
 from gnnimpute._masking import hide_molecules
-from gnnimpute._rows import Rows, log_depth
+from gnnimpute._rows import Rows
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def fitted(
 
 def predicted(linear: Linear, counts: sp.csr_matrix, graph: NeighborGraph) -> np.ndarray:
     rows = Rows(counts, float(np.median(np.asarray(counts.sum(1))))).gather(slice(None))
-    z = linear.components(linear.read(rows, torch.from_numpy(log_depth(counts))), torch.from_numpy(graph.indices))
+    z = linear.components(
+        linear.read(rows, torch.from_numpy(Rows(counts, 1.0).log_depth)), torch.from_numpy(graph.indices)
+    )
     return linear(z).numpy()
 
 
@@ -54,7 +56,9 @@ def test_the_mean_cell_of_all_counts_is_predicted_to_be_the_mean(truth):
     deep = sp.csr_matrix(np.random.default_rng(4).poisson(3 * truth).astype(np.float32))
     linear, near = fitted(deep, graph(deep)), graph(deep)
     rows = Rows(deep, float(np.median(np.asarray(deep.sum(1))))).gather(slice(None))
-    z = linear.components(linear.read(rows, torch.from_numpy(log_depth(deep))), torch.from_numpy(near.indices)).numpy()
+    z = linear.components(
+        linear.read(rows, torch.from_numpy(Rows(deep, 1.0).log_depth)), torch.from_numpy(near.indices)
+    ).numpy()
     molecules = np.asarray(deep.sum(1)).ravel()
     np.testing.assert_allclose(np.average(z, axis=0, weights=molecules), 0, atol=1e-3 * np.abs(z).max())
 

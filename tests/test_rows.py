@@ -45,6 +45,17 @@ def test_rows_are_those_of_scanpy(counts: sp.csr_matrix) -> None:
     np.testing.assert_allclose(rows.toarray(), adata.X.toarray(), rtol=1e-5)
 
 
+def test_values_that_were_normalized_are_read_as_they_are(counts: sp.csr_matrix) -> None:
+    depth = totals(counts)
+    values = sp.csr_matrix(sp.diags(100 / depth) @ counts)
+    masked = hide_nonzeros(values, 0.3, np.random.default_rng(0))[0]
+    rows = Rows(masked, 100.0, is_normalized=True)
+    np.testing.assert_allclose(rows.normalized().toarray(), np.log1p(masked.toarray()), rtol=1e-6)
+    single = np.array([row.data.min(initial=np.inf) for row in masked]) == 100 / depth
+    np.testing.assert_allclose(rows.log_depth[single], np.log(depth[single]), rtol=1e-6)
+    assert single.sum() > 50
+
+
 def test_some_cells_are_the_same_as_in_all(counts: sp.csr_matrix) -> None:
     rows = Rows(counts, 100.0)
     everything = rows.normalized(slice(None)).toarray()

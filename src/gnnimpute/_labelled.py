@@ -8,11 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute._config import Config
+from gnnimpute._counts import median_total, totals
 from gnnimpute._device import device_named
 from gnnimpute._entries import MASKED_METRICS, by_group
 from gnnimpute._holdout import LabelledHoldOut
 from gnnimpute._infer import embed
-from gnnimpute._masking import Split
+from gnnimpute._masking import Labels, Split
 from gnnimpute._rows import Rows
 from gnnimpute._train import train
 from gnnimpute._values import Decoder
@@ -88,12 +89,13 @@ def impute_labelled(
         msg = f"Config(hide={config.hide!r}): labels are masked non-zeros, so use Config(hide='nonzeros')."
         raise ValueError(msg)
     where = device_named(device)
-    labels, held_out = (_masked(hold_out, cells) for cells in hold_out.split[:2])
+    known, held_out = (_masked(hold_out, cells) for cells in hold_out.split[:2])
+    labels = Labels(known, median_total(totals(hold_out.labels)))
     measured: dict[str, list[float]] = {}
 
     def measure(state: Training) -> None:
         values = _values(state.average, hold_out.train, graph, config, cells=np.concatenate(hold_out.split[:2]))
-        for prefix, truth in (("", held_out.tocoo()), ("training_", labels.tocoo())):
+        for prefix, truth in (("", held_out.tocoo()), ("training_", known.tocoo())):
             for name, value in zip(MASKED_METRICS, by_group(truth.data, values[truth.row, truth.col])[0], strict=True):
                 measured.setdefault(prefix + name, []).append(float(value))
 

@@ -10,7 +10,7 @@ import torch
 
 from gnnimpute._counts import moments
 from gnnimpute._directions import directions
-from gnnimpute._rows import Rows, log_depth
+from gnnimpute._rows import Rows
 from gnnimpute._sparse_rows import SparseRows
 
 if TYPE_CHECKING:
@@ -38,11 +38,18 @@ class Cells(NamedTuple):
     """Total that counts are scaled to."""
     device: torch.device | str = "cpu"
     """Where rows are multiplied."""
+    is_normalized: bool = False
+    """Whether counts were scaled to that total already, before some of them were masked."""
 
     @property
     def own(self) -> NDArray[np.int64]:
         """Rows of the cells that are fitted on."""
         return self.neighbors[:, 0]
+
+    def rows(self, counts: sp.csr_matrix | None = None, kept_share: float = 1.0) -> Rows:
+        """Rows with these of their counts: a share of the non-zeros, if not all."""
+        counts = self.counts if counts is None else counts
+        return Rows(counts, self.target_total, kept_share=kept_share, is_normalized=self.is_normalized)
 
     def features(self, logged: sp.csr_matrix, loadings: Floats, depth: Floats) -> Floats:
         """Of shape (n_cells, 2 k + 1): components of the cell, of the mean of its neighbours, depth."""
@@ -75,11 +82,6 @@ class Weights(NamedTuple):
     coefficients: Floats
 
 
-def logged(counts: sp.csr_matrix, target_total: float, kept_share: float = 1.0) -> sp.csr_matrix:
-    """log1p of all cells scaled to a total; of which a share of the non-zeros is there."""
-    return Rows(counts, target_total, kept_share=kept_share).normalized(slice(None))
-
-
 def loadings_of(
     rows: sp.csr_matrix, n_components: int, rng: np.random.Generator, *, device: torch.device | str = "cpu"
 ) -> Floats:
@@ -99,8 +101,9 @@ def combined(cells: Cells, lines: list[Line], intercept: Floats, *, n_components
 
     Predictions of a gene count in units of the square root of its mean, their Poisson noise.
     """
-    rows, depth = logged(cells.counts, cells.target_total), log_depth(cells.counts)
-    x = np.concatenate([cells.features(rows, line.loadings, depth) - line.center for line in lines], 1)
+    rows = cells.rows()
+    logged, depth = rows.normalized(), rows.log_depth
+    x = np.concatenate([cells.features(logged, line.loadings, depth) - line.center for line in lines], 1)
     coefficients = np.concatenate([line.coefficients / len(lines) for line in lines])
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     spread = np.sqrt(np.maximum(values, values.max() * 1e-10 + 1e-30))

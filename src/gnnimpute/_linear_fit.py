@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from gnnimpute._counts import totals
-from gnnimpute._line import Cells, Line, combined, loadings_of, logged
+from gnnimpute._line import Cells, Line, combined, loadings_of
 from gnnimpute._linear_nonzeros import nonzero_line
 from gnnimpute._masking import hide_molecules
 from gnnimpute._ridge import ridge
-from gnnimpute._rows import log_depth
 
 if TYPE_CHECKING:
     from typing import Any
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._linear import Linear
+    from gnnimpute._masking import Labels
 
     Floats = NDArray[np.floating[Any]]
 
@@ -39,7 +39,7 @@ def fit_linear(
     *,
     target_total: float,
     beyond_one: bool,
-    labels: sp.csr_matrix | None = None,
+    labels: Labels | None = None,
     rng: np.random.Generator,
     device: torch.device | str = "cpu",
 ) -> None:
@@ -58,7 +58,7 @@ def fit_linear(
     beyond_one
         Predict what is beyond one molecule in non-zeros, instead of each gene's share of the cell.
     labels
-        Further non-zeros to predict, of the same shape.
+        Further non-zeros to predict, and what cells were normalised to before.
     rng
         Source of randomness.
     device
@@ -66,10 +66,12 @@ def fit_linear(
     """
     chosen = np.sort(rng.permutation(graph.n_cells)[:FIT_ON])
     needed, neighbors = np.unique(graph.indices[chosen], return_inverse=True)
-    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total, device)
+    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total, device, labels is not None)
     n_components = linear.own.shape[1]
     if beyond_one:
-        intercept, line = nonzero_line(cells, labels if labels is None else labels[chosen], rng=rng, n_folds=N_FOLDS)
+        intercept, line = nonzero_line(
+            cells, labels if labels is None else labels.values[chosen], rng=rng, n_folds=N_FOLDS
+        )
         lines = [line]
     else:
         intercept, lines = _molecule_lines(cells, n_components, rng)
@@ -84,15 +86,16 @@ def _molecule_lines(cells: Cells, n_components: int, rng: np.random.Generator) -
     Components that were found in the molecules that they are to predict would promise too much.
     """
     halves = hide_molecules(cells.counts, 0.5, rng)
-    all_rows, depth, weight = logged(cells.counts, cells.target_total), log_depth(cells.counts), totals(cells.counts)
+    rows = cells.rows()
+    logged, depth, weight = rows.normalized(), rows.log_depth, rows.total
     lines = []
     for kept, hidden in (halves, halves[::-1]):
-        rows = logged(kept, cells.target_total)
-        loadings = loadings_of(rows, n_components, rng, device=cells.device)
-        features = cells.features(rows, loadings, np.zeros(kept.shape[0]))
+        half = cells.rows(kept).normalized()
+        loadings = loadings_of(half, n_components, rng, device=cells.device)
+        features = cells.features(half, loadings, np.zeros(kept.shape[0]))
         line = _shares(features, hidden[cells.own], loadings)
         # Logs of halves are lower than those of all counts, which the line is to read.
-        center = np.average(cells.features(all_rows, loadings, depth), axis=0, weights=weight[cells.own])
+        center = np.average(cells.features(logged, loadings, depth), axis=0, weights=weight[cells.own])
         lines.append(line._replace(center=center))
     share = np.asarray(cells.counts[cells.own].sum(0), dtype=np.float64).ravel() + 1e-3
     return share / share.sum(), lines

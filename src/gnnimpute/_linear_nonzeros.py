@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from gnnimpute._counts import totals
-from gnnimpute._line import Cells, Line, loadings_of, logged
+from gnnimpute._line import Cells, Line, loadings_of
 from gnnimpute._masking import with_data
 from gnnimpute._ridge import ridge
-from gnnimpute._rows import log_depth, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +52,8 @@ def nonzero_line(
     n_folds
         Folds of the cells that choose between penalties.
     """
-    loadings = loadings_of(logged(cells.counts, cells.target_total), N_COMPONENTS, rng)
+    rows = cells.rows()
+    loadings = loadings_of(rows.normalized(), N_COMPONENTS, rng)
     entries = list(_entries(cells, labels, loadings, rng))
     features = np.concatenate([part.features for part in entries])
     center, deviation = features.mean(0), features.std(0)
@@ -62,7 +61,7 @@ def nonzero_line(
     unit = np.ones(len(center))
     unit[-1] = deviation.max() / deviation[-1] if deviation[-1] > 1e-9 else 0
     # Noise is Poisson's: a molecule of a shallow cell is worth more, and says less.
-    weight = np.maximum(totals(cells.counts), 1e-6)[cells.own] / cells.target_total
+    weight = np.exp(rows.log_depth)[cells.own] / cells.target_total
     folds = [[_moments(part, (part.features - center) * unit, weight, (f, n_folds), cells.counts.shape[1])
               for part in entries] for f in range(n_folds)]  # fmt: skip
     moments = np.stack([np.sum([moment for moment, _ in fold], axis=0) for fold in folds])
@@ -76,8 +75,8 @@ def nonzero_line(
 def _entries(
     cells: Cells, labels: sp.csr_matrix | None, loadings: Floats, rng: np.random.Generator
 ) -> Iterator[_Entries]:
-    scale = cells.target_total / np.maximum(totals(cells.counts), 1e-6)
-    least = units(cells.counts)
+    all_rows = cells.rows()
+    scale, least = cells.target_total / np.maximum(all_rows.total, 1e-6), all_rows.unit
 
     def entries(hidden: sp.csr_matrix, features: Floats) -> _Entries:
         cell = np.repeat(np.arange(len(cells.own)), np.diff(hidden.indptr))
@@ -88,12 +87,11 @@ def _entries(
     kept_share = 1 - 1 / N_PARTS
     for p in range(N_PARTS):
         kept, hidden = (with_data(cells.counts, cells.counts.data * chosen) for chosen in (part != p, part == p))
-        rows = logged(kept, cells.target_total, kept_share)
-        features = cells.features(rows, loadings, log_depth(kept) - np.log(kept_share))
+        rows = cells.rows(kept, kept_share)
+        features = cells.features(rows.normalized(), loadings, rows.log_depth)
         yield entries(hidden[cells.own], features)
     if labels is not None and labels.nnz:
-        rows = logged(cells.counts, cells.target_total)
-        yield entries(labels, cells.features(rows, loadings, log_depth(cells.counts)))
+        yield entries(labels, cells.features(all_rows.normalized(), loadings, all_rows.log_depth))
 
 
 def _moments(part: _Entries, x: Floats, weight: Floats, fold: tuple[int, int], n_genes: int) -> tuple[Floats, Floats]:

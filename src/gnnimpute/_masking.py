@@ -20,6 +20,15 @@ class Split(NamedTuple):
     held_out: sp.csr_matrix
 
 
+class Labels(NamedTuple):
+    """What the paper's protocol knows of training cells."""
+
+    values: sp.csr_matrix
+    """Values that were masked, of shape (n_cells, n_genes)."""
+    total: float
+    """What all cells, these or others, were normalised to before anything was masked."""
+
+
 def hide(counts: sp.csr_matrix, rate: float, config: Config, *, rng: np.random.Generator) -> Split:
     """Hide a share of the molecules or non-zeros, whichever the settings say."""
     return Split(*(hide_molecules if config.hide == "molecules" else hide_nonzeros)(counts, rate, rng))

@@ -43,6 +43,8 @@ class Rows:
         on average, what they would be with all: a network reads all once it is trained.
     seen
         Share of the molecules that genes which are there have; the others are not among `counts`, or 0.
+    is_normalized
+        Whether `counts` were scaled to `target_total` already, before some of them were masked.
     """
 
     counts: sp.csr_matrix
@@ -50,16 +52,20 @@ class Rows:
     device: torch.device | str = "cpu"
     kept_share: float = 1.0
     seen: float = 1.0
+    is_normalized: bool = False
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, network: Autoencoder) -> Self:
         """As a network reads them, where it is."""
-        return cls(counts, float(network.target_total), network.mean.device, seen=network.seen)
+        total, device = float(network.target_total), network.mean.device
+        return cls(counts, total, device, seen=network.seen, is_normalized=network.is_normalized)
 
     @cached_property
     def total(self) -> NDArray[np.float64]:
-        """Molecules of each cell, of shape (n_cells,), those of genes that are not there too."""
-        return totals(self.counts) / self.seen
+        """Molecules of each cell, of shape (n_cells,), those that were hidden or masked or are of other genes too."""
+        if self.is_normalized:
+            return np.full(self.counts.shape[0], self.target_total)
+        return totals(self.counts) / (self.kept_share * self.seen)
 
     @cached_property
     def unit(self) -> NDArray[np.float32]:
@@ -71,10 +77,9 @@ class Rows:
         """Log of the molecules of each cell, of shape (n_cells,), on whatever scale its values are."""
         return np.log(np.maximum(self.total, 1e-6) / self.unit).astype(np.float32)
 
-    def normalized(self, cells: NDArray[np.int64] | slice) -> sp.csr_matrix:
+    def normalized(self, cells: NDArray[np.int64] | slice = slice(None)) -> sp.csr_matrix:
         """Rows of shape (len(cells), n_genes): log1p of counts scaled to `target_total`."""
-        scale = self.kept_share * self.target_total / divisors(self.total[cells])
-        logged = log_scaled(_rows_of(self.counts, cells), scale)
+        logged = log_scaled(_rows_of(self.counts, cells), self.target_total / divisors(self.total[cells]))
         if self.kept_share < 1:
             logged.data /= np.float32(self.kept_share)
         return logged
@@ -129,11 +134,6 @@ def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
     if some.any():
         smallest[some] = np.minimum.reduceat(counts.data, counts.indptr[:-1][some])
     return smallest
-
-
-def log_depth(counts: sp.csr_matrix) -> NDArray[np.float32]:
-    """:attr:`Rows.log_depth` of some counts."""
-    return Rows(counts, 1.0).log_depth
 
 
 def check_learnable(split: Split) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Config
     from gnnimpute._graph import Block, NeighborGraph
-    from gnnimpute._masking import Split
+    from gnnimpute._masking import Labels, Split
     from gnnimpute._nn import Autoencoder
     from gnnimpute._sparse_rows import SparseRows
 
@@ -49,7 +50,7 @@ def train(
     config: Config,
     *,
     rng: np.random.Generator,
-    labels: sp.csr_matrix | None = None,
+    labels: Labels | None = None,
     after_epoch: Callable[[Training], None] | None = None,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
@@ -68,7 +69,8 @@ def train(
     rng
         Source of all randomness; PyTorch's global one is left as it was.
     labels
-        Further targets to train on, of shape (n_cells, n_genes): masked values that the paper's protocol knows.
+        Further targets to train on: masked values that the paper's protocol knows. All values are then normalised ones,
+        and read as they are.
     after_epoch
         Called after every epoch, in every process.
     device
@@ -84,8 +86,8 @@ def train(
     team = join()
     with torch_randomness(rng, device):
         state = start(split.kept, graph, config, labels=labels, rng=rng, device=device, team=team)
-        if labels is None:  # labelled values are no part of the cell: test cells never had them
-            state.total += totals(split.held_out)
+        if labels is None:  # else the total is what it was before masking
+            state.total = state.total + totals(split.held_out)
         identity = {} if checkpoint is None else _checkpoint.identity(split, graph, config)
         if checkpoint is not None:
             _checkpoint.resume(checkpoint, state, identity)
@@ -139,13 +141,13 @@ def _average(state: Training, decay: float) -> None:
 
 
 def _epoch(
-    state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, labels: sp.csr_matrix | None
+    state: Training, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, labels: Labels | None
 ) -> float:
     device = state.network.mean.device
     state.network.train()
     split = hide(counts, config.hide_rate, config, rng=state.rng)
     kept_share = 1 - config.hide_rate if config.hide == "nonzeros" else 1.0
-    rows = Rows(split.kept, float(state.network.target_total), device, kept_share)
+    rows = replace(Rows.of(split.kept, state.network), kept_share=kept_share)
     # Projections do not change with the weights: an epoch takes them once.
     inputs = projections(state.network, rows) if state.network.reads_components else rows
     order = state.rng.permutation(graph.n_cells)
@@ -156,7 +158,7 @@ def _epoch(
         for part in np.array_split(order, n_batches(counts.shape, config)):
             seeds = np.sort(state.team.share(part))
             latent = _encode(state.network, inputs, graph.block(seeds))
-            known = None if labels is None else labels[seeds]
+            known = None if labels is None else labels.values[seeds]
             hidden = Hidden.of(
                 split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
             )

@@ -15,7 +15,7 @@ from gnnimpute._distributed import Team
 from gnnimpute._infer import projections
 from gnnimpute._linear_fit import fit_linear
 from gnnimpute._nn import Autoencoder
-from gnnimpute._rows import Rows, units
+from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Config
     from gnnimpute._graph import NeighborGraph
+    from gnnimpute._masking import Labels
 
 ACTIVATIONS = 2**31
 """Bytes of activations that a step may hold; a batch is cut to this. Fixed, so that results do not depend on the
@@ -61,7 +62,7 @@ def start(
     graph: NeighborGraph,
     config: Config,
     *,
-    labels: sp.csr_matrix | None = None,
+    labels: Labels | None = None,
     rng: np.random.Generator,
     device: torch.device | str = "cpu",
     team: Team = Team(),  # noqa: B008 -- frozen
@@ -77,7 +78,7 @@ def start(
     config
         Settings.
     labels
-        Further targets to train on.
+        Further targets to train on, and what all values were normalised to; those of `kept` are then read as they are.
     rng
         Source of all randomness of the training.
     device
@@ -87,10 +88,14 @@ def start(
     """
     team.check(kept, smallest_batch=kept.shape[0] // n_batches(kept.shape, config))
     network = Autoencoder(kept.shape[1], config)
-    molecules_of = totals(kept)
-    # That of all molecules, by those that are seen: the others are to reach no weight.
-    network.target_total.fill_(median_total(molecules_of) / (1 if labels is not None else 1 - config.validation_rate))
-    _start_at_gene_means(network, kept, config)
+    if labels is None:
+        # That of all molecules, by those that are seen: the others are to reach no weight.
+        network.target_total.fill_(median_total(totals(kept)) / (1 - config.validation_rate))
+    else:
+        network.target_total.fill_(labels.total)
+        network.is_normalized = True
+    rows = Rows.of(kept, network)
+    _start_at_gene_means(network, rows, config)
     if network.linear is not None:
         beyond_one = not network.is_share and config.hide == "nonzeros"
         target_total = float(network.target_total)
@@ -102,7 +107,7 @@ def start(
             for part in (network.linear.intercept, network.linear.coefficients):
                 part.mul_(target_total)
         network.linear.weight.fill_(0.5)
-    _standardize(network, Rows.of(kept, network))
+    _standardize(network, rows)
     team.shared(network)
     network.to(device)
     optimizer = Adam(
@@ -111,7 +116,7 @@ def start(
         weight_decay=config.weight_decay,
         warm_up=min(_WARM_UP, 2 * n_batches(kept.shape, config)),
     )
-    return Training(network, copy.deepcopy(network), optimizer, rng, total=molecules_of, team=team)
+    return Training(network, copy.deepcopy(network), optimizer, rng, total=rows.total, team=team)
 
 
 @torch.no_grad()
@@ -127,14 +132,15 @@ def _standardize(network: Autoencoder, rows: Rows) -> None:
 
 
 @torch.no_grad()
-def _start_at_gene_means(network: Autoencoder, kept: sp.csr_matrix, config: Config) -> None:
+def _start_at_gene_means(network: Autoencoder, rows: Rows, config: Config) -> None:
     """All that the network has to learn is then how cells differ."""
+    kept = rows.counts
     if network.is_share:
         molecules = np.asarray(kept.sum(0)).ravel() + 0.5
         network.out.bias.copy_(torch.from_numpy(np.log(molecules / molecules.sum())))
         return
-    n_genes, scale = kept.shape[1], float(network.target_total) / divisors(totals(kept))
-    least = units(kept) if config.hide == "nonzeros" else np.zeros(kept.shape[0])
+    n_genes, scale = kept.shape[1], rows.target_total / divisors(rows.total)
+    least = rows.unit if config.hide == "nonzeros" else np.zeros(kept.shape[0])
     values = (kept.data - np.repeat(least, np.diff(kept.indptr))) * np.repeat(scale, np.diff(kept.indptr))
     n_values = np.bincount(kept.indices, minlength=n_genes) if config.hide == "nonzeros" else kept.shape[0]
     mean, square = (np.bincount(kept.indices, values**power, n_genes) / np.maximum(n_values, 1) for power in (1, 2))
