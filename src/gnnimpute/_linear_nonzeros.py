@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-N_COMPONENTS = 12
+N_COMPONENTS = 16
 """Components: a regression for each gene, on its own cells, cannot bear many more."""
 N_PARTS = 5
 """Parts of the non-zeros, each predicted from the others."""
