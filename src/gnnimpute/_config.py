@@ -152,8 +152,9 @@ class Config:
             "hide_rate": 0.4,
             "loss": "squared_error",
             "learning_rate": 1e-2,
+            "averaging": 0.995,
             "n_epochs": 100,
-            "patience": 12,
+            "patience": 16,
             "tolerance": 2e-4,
         }
         return cls(**(settings | changes))
