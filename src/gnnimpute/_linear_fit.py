@@ -66,7 +66,9 @@ def fit_linear(
     """
     chosen = np.sort(rng.permutation(graph.n_cells)[:FIT_ON])
     needed, neighbors = np.unique(graph.indices[chosen], return_inverse=True)
-    cells = Cells(counts[needed], neighbors.reshape(len(chosen), -1), target_total, device, labels is not None)
+    cells = Cells(
+        counts[needed], neighbors.reshape(len(chosen), -1), target_total, device, is_normalized=labels is not None
+    )
     n_components = linear.own.shape[1]
     if beyond_one:
         intercept, line = nonzero_line(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gnnimpute._rows import Rows
+
     Floats = NDArray[np.floating[Any]]
 
 N_COMPONENTS = 16
@@ -54,7 +56,7 @@ def nonzero_line(
     """
     rows = cells.rows()
     loadings = loadings_of(rows.normalized(), N_COMPONENTS, rng)
-    entries = list(_entries(cells, labels, loadings, rng))
+    entries = list(_entries(cells, rows, labels, loadings, rng))
     features = np.concatenate([part.features for part in entries])
     center, deviation = features.mean(0), features.std(0)
     # Penalties are in units of the first component: depth is to cost no more than that.
@@ -73,9 +75,8 @@ def nonzero_line(
 
 
 def _entries(
-    cells: Cells, labels: sp.csr_matrix | None, loadings: Floats, rng: np.random.Generator
+    cells: Cells, all_rows: Rows, labels: sp.csr_matrix | None, loadings: Floats, rng: np.random.Generator
 ) -> Iterator[_Entries]:
-    all_rows = cells.rows()
     scale, least = cells.target_total / np.maximum(all_rows.total, 1e-6), all_rows.unit
 
     def entries(hidden: sp.csr_matrix, features: Floats) -> _Entries:

@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
-        self.seen, self.is_normalized = 1.0, False  # what rows that are read may lack: see `Rows`
+        self.seen, self.is_normalized = 1.0, False  # of the rows that it reads: see `Rows`
         self.dropout_rate, self.n_latent, self.n_components = config.dropout_rate, config.n_latent, config.n_components
         self.is_share = config.loss != "squared_error"
         layer = {
