@@ -36,6 +36,7 @@ LAYERS = (
         "_blocks",
         "_bootstrap",
         "_calibration",
+        "_covarying",
         "_child",
         "_config",
         "_false_signal",
@@ -53,7 +54,7 @@ LAYERS = (
     | {"_device", "_directions", "_graph", "_multinomial", "_nearest", "_rows", "_sparse_rows", "_threads"},
     {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_uncertainty", "_values"},
-    {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval"},
+    {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval", "_latent"},
     # AnnData starts here
     {
         "_components",
@@ -85,7 +86,7 @@ LAYERS = (
     | {"_out_of_core", "_stored_layer"}
     | {"_result", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"}
     | {"_canvas", "_pl_accuracy", "_pl_attention", "_pl_cells"}
-    | {"_explain", "_explanation", "_tune"},
+    | {"_explain", "_explanation", "_tune", "_value_parts"},
     # the package as users see it, and its commands
     {
         "_cli_explain",
@@ -153,6 +154,8 @@ TESTED_ELSEWHERE = {  # module: its test
     "_stored_layer": "out_of_core",
     "_stream": "lazy_impute",
     "_trial": "evaluate",
+    "_latent": "imputer",
+    "_value_parts": "explain",
     **{f"report.{name}": "report_page" for name in ("_before_after", "_judged", "_shown", "_went_in")},
     "report": "report_page",
 }

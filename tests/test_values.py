@@ -141,7 +141,7 @@ def test_dispersions_are_those_that_were_simulated(rng: np.random.Generator) -> 
     rate = decoder.config.validation_rate
     expression = 2000 * share * own
     kept, held_out = (sp.csr_matrix(rng.poisson(expression * part).astype(np.float32)) for part in (1 - rate, rate))
-    fitted = decoder.fit_dispersion(Split(kept, held_out), latent)
+    fitted, _ = decoder.fit_posterior(Split(kept, held_out), latent)
     assert fitted.shape == (60,)
     assert (fitted > 0).all()
     assert np.median(fitted[::2]) == pytest.approx(0.5, rel=1)
@@ -153,11 +153,11 @@ def test_dispersions_are_the_same_from_any_blocks(
 ) -> None:
     decoder = a_decoder("poisson", "molecules")
     split = Split(counts, counts[::-1])
-    whole = decoder.fit_dispersion(split, latent)
+    whole, _ = decoder.fit_posterior(split, latent)
     monkeypatch.setattr(_infer, "AT_ONCE", 11 * counts.shape[1])
-    np.testing.assert_allclose(decoder.fit_dispersion(split, latent), whole, rtol=1e-3)
+    np.testing.assert_allclose(decoder.fit_posterior(split, latent)[0], whole, rtol=1e-3)
     monkeypatch.setattr(_values, "FIT_ON", 20)
-    assert not np.allclose(decoder.fit_dispersion(split, latent), whole)
+    assert not np.allclose(decoder.fit_posterior(split, latent)[0], whole)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csc_matrix, sp.coo_matrix, sp.csr_array, "unsorted", np.int64])
@@ -216,7 +216,7 @@ def test_threads_are_given_back_while_an_error_is_looked_at(
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError) as error:
-            a_decoder("poisson", "molecules").fit_dispersion(Split(counts, counts), latent)
+            a_decoder("poisson", "molecules").fit_posterior(Split(counts, counts), latent)
         assert error.tb is not None  # which holds all that was being done
         assert torch.get_num_threads() == 2
     finally:

@@ -36,6 +36,7 @@ def reader(imputer: GNNImputer, names: Sequence[str] | NDArray[np.str_] | None) 
         return imputer
     made = copy.copy(imputer)
     made.network_ = without(imputer.network_, ~there)
+    made.covarying_ = imputer.covarying_.without(~there)
     if imputer.dispersion_ is not None:
         made.dispersion_ = np.where(there, imputer.dispersion_, np.float32(np.nan))
     return made

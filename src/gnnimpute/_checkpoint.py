@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
@@ -16,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from gnnimpute._atomic import check_place, replacing
 from gnnimpute._cells import Cells
 from gnnimpute._config import Config
+from gnnimpute._covarying import Covarying
 from gnnimpute._nn import Autoencoder
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from gnnimpute._training import Training
 
 log = logging.getLogger(__name__)
+
+_CSR = "data", "indices", "indptr"
 
 
 def identity(split: Split, graph: NeighborGraph, config: Config) -> dict[str, Any]:
@@ -121,6 +125,7 @@ class Model(NamedTuple):
     genes: NDArray[np.str_]
     network: Autoencoder
     dispersion: NDArray[np.float32] | None
+    covarying: Covarying
     history: dict[str, list[float]]
     best_epoch: int
     origin: dict[str, Any]
@@ -132,6 +137,7 @@ def save_model(path: Path, model: Model) -> None:
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     if model.dispersion is not None:
         tensors["dispersion"] = torch.from_numpy(model.dispersion)
+    tensors |= {f"covarying.{name}": torch.from_numpy(getattr(model.covarying.weights, name)) for name in _CSR}
     if model.cells is not None:
         tensors |= {f"cells.{name}": torch.from_numpy(values) for name, values in model.cells._asdict().items()}
     about = {
@@ -157,13 +163,15 @@ def load_model(path: Path) -> Model:
         network.load_state_dict(part(tensors, "network."))
         dispersion = tensors["dispersion"].numpy() if "dispersion" in tensors else None
         genes = np.asarray(about["genes"], dtype=str)
+        csr = tuple(tensors[f"covarying.{name}"].numpy() for name in _CSR)
+        covarying = Covarying(sp.csr_matrix(csr, 2 * genes.shape))
         cells = (
             Cells(**{name: kept.numpy() for name, kept in found.items()})
             if (found := part(tensors, "cells."))
             else None
         )
         learnt = about["history"], about["best_epoch"], about.get("origin", {})
-        return Model(config, genes, network, dispersion, *learnt, cells)
+        return Model(config, genes, network, dispersion, covarying, *learnt, cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
         raise ValueError(msg) from error

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gnnimpute._attribution import integrated_gradients
 from gnnimpute._counts import divisors, totals
-from gnnimpute._explanation import Explanation, LinearPart
+from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
-from gnnimpute._infer import embed
 from gnnimpute._inputs import check_groups
 from gnnimpute._modelled import modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
+from gnnimpute._value_parts import given_covarying, linear_part
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from anndata import AnnData
 
-    from gnnimpute._graph import NeighborGraph
     from gnnimpute._imputer import GNNImputer
 
 
@@ -115,6 +111,7 @@ def explain(
         index=names[cells],
     )
     dispersion = float(np.asarray(imputer.dispersion_)[column])
+    prior, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
     return Explanation(
         cell=cell,
         gene=gene,
@@ -127,10 +124,12 @@ def explain(
         level=level,
         redetection=float(imputer.redetection(counts, graph, **source)[0, 0]),
         own_weight=float(weights.data[~others].sum()),
-        own_pull=mean / (mean + dispersion),
+        own_pull=prior / (prior + dispersion),
         target_total=imputer.target_total_,
         neighbors=neighbors,
-        linear=_linear_part(imputer, counts, graph, here, column),
+        linear=linear_part(imputer, counts, graph, cell=here, gene=column),
+        prior=prior,
+        covarying=covarying,
     )
 
 
@@ -203,33 +202,6 @@ def drivers(
         direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
         shares[group], _ = integrated_gradients(network, normalized, graph, direction=direction.astype(np.float32))
     return pd.DataFrame(shares, index=imputer.genes_)
-
-
-@torch.inference_mode()
-def _linear_part(
-    imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph, cell: int, gene: int
-) -> LinearPart | None:
-    """The linear part of one value, taken apart: what it says of a mean cell, and what changes that."""
-    network = imputer.network_
-    if network.linear is None or not network.linear.is_used:
-        return None
-    rows = Rows.of(counts, network)
-    latent = embed(network, rows, graph)[cell : cell + 1]
-    own_latent = latent[:, : network.n_latent]
-    # Both parts are scaled alike, so that the shares of all genes sum to 1.
-    whole = float(network.decode(latent).exp().sum()) if network.is_share else float(network.target_total)
-    scale = float(totals(counts[cell])[0]) / whole
-    alone = (network.shares if network.is_share else network.decode)(own_latent)[0, gene]
-    z = latent[:, network.n_latent :]
-    slope = network.linear.coefficients[gene]
-    others = graph.indices[cell, 1:]
-    x = torch.from_numpy(rows.normalized(np.concatenate([[cell], others])).toarray()).to(rows.device) - network.mean
-    own = x[0] @ network.linear.own @ slope
-    neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
-    typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
-    parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
-    group = math.prod(float(factor) for factor in network.group_factors(z, np.array([gene])))
-    return LinearPart._make([float(network.linear.weight), *(scale * float(part) for part in parts), group])
 
 
 def _row(adata: AnnData, names: pd.Index, cell: str) -> int:

@@ -49,7 +49,7 @@ class Explanation:
     mean: float
     """What is expected there, by the network and the linear part together."""
     posterior: float
-    """The same, given the cell's own count too."""
+    """The same, given the counts of genes that covary with it, and the cell's own count too."""
     lower: float
     """Lower end of the interval."""
     upper: float
@@ -62,7 +62,7 @@ class Explanation:
     """Share of the cell's own counts, of all genes, in its latent, which the network decodes; the rest is its
     neighbours'."""
     own_pull: float
-    """Share of the cell's own count of the gene in the posterior; the rest is the mean."""
+    """Share of the cell's own count of the gene in the posterior; the rest is `prior`."""
     target_total: float
     """Total that normalised values are scaled to."""
     neighbors: pd.DataFrame
@@ -70,6 +70,11 @@ class Explanation:
     ``total``, and ``normalized``, the count scaled to the median total."""
     linear: LinearPart | None
     """The linear part; None if it has no share."""
+    prior: float
+    """What is expected, given the counts of genes that covary with it too."""
+    covarying: pd.DataFrame
+    """Genes that it covaries with beyond what the network knows, the heaviest first: ``weight``, ``count`` in the cell,
+    and what was ``expected`` there."""
 
     @property
     def neighbors_mean(self) -> float:
@@ -87,6 +92,7 @@ class Explanation:
             f"  counted       {self.count:g} of the cell's {self.total:,.0f} molecules",
             f"  expected      {self.mean:.3g} at this depth ({self._normalized(self.mean):.3g} "
             f"normalised to {self.target_total:,.0f}){self._shares()}",
+            *self._given(),
             f"  posterior     {self.posterior:.3g}, the cell's own count too; it pulls with {self.own_pull:.0%}",
             f"  interval      {self.lower:.3g} to {self.upper:.3g} with a probability of {self.level:.0%}",
             f"  another library of this cell, as deep, would show it with a probability of {self.redetection:.0%}"
@@ -118,6 +124,15 @@ class Explanation:
         parts = ((part.share, "a linear prediction", part.value), (1 - part.share, "the network", part.network))
         said = ": " + ", ".join(f"{share:.0%} of {name}'s {value:.3g}" for share, name, value in parts)
         return f"{said}, times {part.group:.2f}" if part.group != 1 else said
+
+    def _given(self) -> list[str]:
+        if not len(self.covarying):
+            return []
+        genes = "; ".join(
+            f"{name} {row['count']:g} counted, {row['expected']:.2g} expected"
+            for name, row in self.covarying.iterrows()
+        )
+        return [f"  given others  {self.prior:.3g}, by genes that covary with it: {genes}"]
 
     def _line(self) -> list[str]:
         if self.linear is None:

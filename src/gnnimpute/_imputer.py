@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gnnimpute import _checkpoint, _distributed, _infer, _interval, _on_demand
+from gnnimpute import _checkpoint, _distributed, _infer, _interval, _latent, _on_demand
 from gnnimpute._absent import reader
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
+from gnnimpute._covarying import Covarying
 from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
 from gnnimpute._infer import check_cells
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import scipy.sparse as sp
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from gnnimpute._cells import Cells
     from gnnimpute._config import Estimate, Output
@@ -48,8 +49,11 @@ class GNNImputer:
         Names of the modelled genes, of shape (n_genes,).
     network_
         The trained network.
-    dispersion_
-        Dispersion of each gene, of shape (n_genes,), for ``estimate="posterior"``; `None` without hidden molecules.
+    dispersion_, covarying_
+        For ``estimate="posterior"``: dispersion of each gene, of shape (n_genes,), `None` if whole non-zeros were
+        hidden; and which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes).
+    cells_
+        What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_
         ``training`` and ``validation`` loss of each epoch, and which of them is used.
     origin_
@@ -105,10 +109,10 @@ class GNNImputer:
         self.genes_, self.network_ = names, trained.network
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
-        self.dispersion_ = self.cells_ = None
+        self.dispersion_, self.covarying_, self.cells_ = None, Covarying.none(len(names)), None
         if self.config.hide == "molecules":
             latent = _infer.embed(self.network_, Rows.of(split.kept, self.network_), made)
-            self.dispersion_ = self._decoder.fit_dispersion(split, latent)
+            self.dispersion_, self.covarying_ = self._decoder.fit_posterior(split, latent)
         return self
 
     def transform(
@@ -160,28 +164,10 @@ class GNNImputer:
             out[c] = block[:, wanted.columns]
         return out
 
+    embed, attention = _latent.embed, _latent.attention
     keep, values = _on_demand.keep, _on_demand.values
     interval, redetection = _interval.interval, _interval.redetection
     further, further_log1p = _interval.further, _interval.further_log1p
-
-    def embed(
-        self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
-    ) -> NDArray[np.float32]:
-        """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
-        made, rows = self._reading(counts, names, graph)
-        return np.asarray(_infer.embed(made.network_, rows, graph)[:, : self.config.n_latent].cpu().numpy())
-
-    def attention(
-        self, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
-    ) -> sp.csr_matrix:
-        """Weight that each cell's counts have in each other's latent; parameters as for :meth:`transform`.
-
-        Returns
-        -------
-        Sparse matrix of shape (n_cells, n_cells), whose rows sum to 1: two steps of attention, heads averaged.
-        """
-        made, rows = self._reading(counts, names, graph)
-        return _infer.attention(made.network_, rows, graph)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted imputer to one file (safetensors with a JSON header; loading runs no code).
@@ -192,8 +178,9 @@ class GNNImputer:
             File to write. It is there whole or not at all.
         """
         self._check_fitted()
-        learnt = self.genes_, self.network_, self.dispersion_, self.history_, self.best_epoch_, self.origin_
-        _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt, self.cells_))
+        learnt = self.genes_, self.network_, self.dispersion_, self.covarying_
+        training = self.history_, self.best_epoch_, self.origin_
+        _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt, *training, self.cells_))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> Self:
@@ -208,9 +195,9 @@ class GNNImputer:
         """
         model = _checkpoint.load_model(Path(path))
         imputer = cls(model.config, device=device)
-        imputer.genes_, imputer.history_, imputer.best_epoch_ = model.genes, model.history, model.best_epoch
-        imputer.network_ = model.network.to(device_named(device)).eval()
-        imputer.dispersion_, imputer.cells_, imputer.origin_ = model.dispersion, model.cells, model.origin
+        imputer.genes_, imputer.network_ = model.genes, model.network.to(device_named(device)).eval()
+        imputer.dispersion_, imputer.covarying_, imputer.cells_ = model.dispersion, model.covarying, model.cells
+        imputer.history_, imputer.best_epoch_, imputer.origin_ = model.history, model.best_epoch, model.origin
         return imputer
 
     def summary(self) -> dict[str, Any]:
@@ -234,7 +221,7 @@ class GNNImputer:
 
     @property
     def _decoder(self) -> Decoder:
-        return Decoder(self.network_, self.config, self.dispersion_)
+        return Decoder(self.network_, self.config, self.dispersion_, self.covarying_)
 
     def _reading(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> tuple[GNNImputer, Rows]:
         """These counts, and the imputer as it reads them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,11 +58,29 @@ class Values:
             values = self._observed(cells, counts, len(columns))
         else:
             values = np.empty((len(rows), len(columns)), dtype=np.float32)
-        for c in chunks(len(rows), cells_at_once(len(there))):
-            here = cells.part(rows[c])
-            own = counts[rows[c]][:, there].toarray() if self.estimate == "posterior" and counts is not None else None
-            values[np.ix_(rows[c], there)] = self._imputed(here, columns[there], own)
+        asked, of_asked = columns[there], None
+        if self.estimate == "posterior" and observed is not None:
+            asked = self._with_partners(asked)
+            of_asked = observed[:, self._place[asked]]
+        for c in chunks(len(rows), cells_at_once(len(asked))):
+            own = None if of_asked is None else of_asked[rows[c]].toarray()
+            values[np.ix_(rows[c], there)] = self._imputed(cells.part(rows[c]), asked, own)[:, : len(there)]
         return values
+
+    def _with_partners(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """These genes, and those others that their posterior depends on."""
+        if self.decoder.covarying is None:
+            return columns
+        others = self.decoder.covarying.partners(columns)
+        return np.concatenate([columns, others[self._place[others] >= 0]])
+
+    @cached_property
+    def _place(self) -> NDArray[np.int64]:
+        """(n_genes,) position of each gene of the model among the columns; -1 of those that are not there."""
+        place = np.full(len(self.decoder.network.mean), -1)
+        modelled = np.flatnonzero(self.columns >= 0)
+        place[self.columns[modelled]] = modelled
+        return place
 
     def _imputed(
         self, cells: Cells, columns: NDArray[np.int64], own: NDArray[np.float32] | None

@@ -121,7 +121,7 @@ class Expression(NamedTuple):
     """Distribution of the expression of some cells and genes, given the network and the cell's own counts."""
 
     mean: Floats
-    """The network's expected counts, of shape (n_cells, n_genes)."""
+    """Expected counts, given the network and the genes that covary, of shape (n_cells, n_genes)."""
     counts: Floats
     """Observed counts, of the same shape."""
     dispersion: Floats
@@ -160,4 +160,4 @@ def expressions(
     dispersion = np.asarray(decoder.dispersion)[columns]
     for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
         own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
-        yield c, Expression(mean[:, columns], own[:, columns], dispersion, total, target_total)
+        yield c, Expression(decoder.prior(mean, own)[:, columns], own[:, columns], dispersion, total, target_total)

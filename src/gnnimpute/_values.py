@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import divisors
+from gnnimpute._covarying import Covarying, fit_covarying, looked_at
 from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
@@ -44,6 +46,8 @@ class Decoder:
     config: Config
     dispersion: NDArray[np.float32] | None
     """(n_genes,) dispersion of each gene, for the posterior; NaN of those that are not among the counts."""
+    covarying: Covarying | None = None
+    """Which genes covary, for the posterior."""
 
     def blocks(
         self,
@@ -89,19 +93,38 @@ class Decoder:
             value = detected(value)
         if own is not None and self.dispersion is not None:
             dispersion = self.dispersion[columns]
-            value = posterior(value, own, np.where(np.isnan(dispersion), np.float32(np.inf), dispersion))
+            value = posterior(
+                self.prior(value, own, columns), own, np.where(np.isnan(dispersion), np.float32(np.inf), dispersion)
+            )
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
 
-    def fit_dispersion(self, split: Split, latent: torch.Tensor) -> NDArray[np.float32]:
-        """Dispersion of each gene, of shape (n_genes,), by the molecules that validation held out."""
+    def prior(
+        self, mean: NDArray[np.float32], own: NDArray[np.float32], columns: NDArray[np.int64] | slice = _ALL
+    ) -> NDArray[np.float32]:
+        """Expected counts of cells, given what their counts say of other genes, of shape (n_cells, n_columns)."""
+        return mean if self.covarying is None else self.covarying.of(columns).prior(mean, own)
+
+    def fit_posterior(self, split: Split, latent: torch.Tensor) -> tuple[NDArray[np.float32], Covarying]:
+        """What the posterior takes besides the mean: a dispersion of each gene, of shape (n_genes,), and which covary.
+
+        The latter are found by the counts that validation left, the former by the molecules that it held out.
+        """
         cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
-        rate = self.config.validation_rate
-        rows = Rows.of(split.kept, self.network)
-        with closing(self.blocks(rows, latent, cells, estimate="mean", output="counts")) as means:
-            blocks = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in means)
-            return fit_dispersion(blocks, split.kept.shape[1], ratio=rate / (1 - rate))
+        kept, held_out = split.kept[cells], split.held_out[cells]
+        rows, rate = Rows.of(split.kept, self.network), self.config.validation_rate
+        means = partial(self.blocks, rows, latent, cells, estimate="mean", output="counts")
+        genes = looked_at(kept)
+        of_genes = np.empty((len(cells), len(genes)), dtype=np.float32)
+        with closing(means()) as blocks:
+            for c, mean in blocks:
+                of_genes[c] = mean[:, genes]
+        covarying = fit_covarying(of_genes, kept[:, genes].toarray(), genes=genes, n_genes=kept.shape[1])
+        with closing(means()) as blocks:
+            counts = ((mean, kept[c].toarray(), held_out[c].toarray()) for c, mean in blocks)
+            given = ((covarying.prior(mean, own), own, hidden) for mean, own, hidden in counts)
+            return fit_dispersion(given, kept.shape[1], ratio=rate / (1 - rate)), covarying
 
     @torch.inference_mode()
     def decoded(

@@ -1,0 +1,62 @@
+"""What the parts of a model have to do with one value of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gnnimpute._counts import totals
+from gnnimpute._explanation import LinearPart
+from gnnimpute._infer import embed
+from gnnimpute._rows import Rows
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+    from gnnimpute._graph import NeighborGraph
+    from gnnimpute._imputer import GNNImputer
+
+
+@torch.inference_mode()
+def linear_part(
+    imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph, *, cell: int, gene: int
+) -> LinearPart | None:
+    """The linear part of one value, taken apart: what it says of a mean cell, and what changes that."""
+    network = imputer.network_
+    if network.linear is None or not network.linear.is_used:
+        return None
+    rows = Rows.of(counts, network)
+    latent = embed(network, rows, graph)[cell : cell + 1]
+    own_latent = latent[:, : network.n_latent]
+    # Both parts are scaled alike, so that the shares of all genes sum to 1.
+    whole = float(network.decode(latent).exp().sum()) if network.is_share else float(network.target_total)
+    scale = float(totals(counts[cell])[0]) / whole
+    alone = (network.shares if network.is_share else network.decode)(own_latent)[0, gene]
+    z = latent[:, network.n_latent :]
+    slope = network.linear.coefficients[gene]
+    others = graph.indices[cell, 1:]
+    x = torch.from_numpy(rows.normalized(np.concatenate([[cell], others])).toarray()).to(rows.device) - network.mean
+    own = x[0] @ network.linear.own @ slope
+    neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
+    typical = network.linear.intercept[gene] + z[0] @ slope - own - neighbors
+    parts = (alone, network.linear(z)[0, gene], typical, own, neighbors)
+    group = math.prod(float(factor) for factor in network.group_factors(z, np.array([gene])))
+    return LinearPart._make([float(network.linear.weight), *(scale * float(part) for part in parts), group])
+
+
+def given_covarying(
+    imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph, *, cell: int, gene: int
+) -> tuple[float, pd.DataFrame]:
+    """What is expected given the genes that covary, and these: `weight`, `count` and `expected` of each."""
+    weights = imputer.covarying_.weights[gene]
+    genes = np.array([gene, *weights.indices])
+    names = imputer.genes_[genes].tolist()
+    mean, own = imputer.transform(counts, graph, genes=names, cells=[cell], output="counts"), counts[cell][:, genes]
+    prior = imputer.covarying_.of(genes).prior(mean, own.toarray())[0, 0]
+    columns = {"weight": weights.data, "count": own.toarray()[0, 1:], "expected": mean[0, 1:]}
+    others = pd.DataFrame(columns, index=names[1:])
+    return float(prior), others.iloc[np.argsort(-np.abs(weights.data), kind="stable")]
