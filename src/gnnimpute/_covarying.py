@@ -14,6 +14,7 @@ what the network expects of them, :math:`\lambda`. The counts of :math:`g` itsel
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -128,7 +129,7 @@ def fit_covarying(mean: Floats, counts: Floats, *, genes: NDArray[np.int64], n_g
     u, size = surprise(mean, counts), mean / (1 + mean)
     moments = u.T @ u
     spread = np.sqrt(np.maximum(moments.diagonal(), 1e-30))
-    if_independent = spread * spread[:, None] / np.sqrt(len(u))
+    if_independent = spread * spread[:, None] / math.sqrt(len(u))  # a float of Python leaves it in single precision
     # Nor are a few cells, in which both surprise by chance, any evidence: the sum is judged by its own terms too.
     score = np.abs(moments) / np.maximum(if_independent, np.sqrt((u**2).T @ u**2))
     np.fill_diagonal(score, 0)
@@ -152,8 +153,7 @@ def _beyond_chance(score: Floats) -> float:
 
     Normal scores, of shape (n, n), of all pairs of n genes :cite:p:`Benjamini1995`.
     """
-    pairs = score[np.triu_indices(len(score), 1)]
-    highest = np.sort(pairs[pairs > LOWEST])[::-1]
-    chance = 2 * ndtr(-highest) * len(pairs) / np.arange(1, len(highest) + 1)
+    highest = np.sort(score[score > LOWEST])[::-1]  # each pair twice
+    chance = 2 * ndtr(-highest) * score.size / np.arange(1, len(highest) + 1)
     found = np.flatnonzero(chance <= FALSE)
     return float(highest[found[-1]]) if len(found) else np.inf
