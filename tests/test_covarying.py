@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from gnnimpute import Config, GNNImputer, NeighborGraph, metrics, tl
 from gnnimpute._covarying import FEWEST, LEAST, MOST, N_GENES, Covarying, fit_covarying, looked_at
+from gnnimpute._infer import embed
 from gnnimpute._on_demand import OnDemand, Values, numbers
+from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +82,7 @@ def test_the_prior_predicts_better_what_twins_know(rng: np.random.Generator) -> 
     truth[:] = mean
     for a, b in PAIRS:
         truth[:, [a, b]] *= shared[:, None]
-    prior = covarying.prior(mean, rng.poisson(truth).astype(np.float32))
+    prior = covarying.given(mean, rng.poisson(truth).astype(np.float32))
     twins, others = np.ravel(PAIRS), np.flatnonzero(np.diff(covarying.weights.indptr) == 0)
     assert ((prior - truth)[:, twins] ** 2).mean() < 0.8 * ((mean - truth)[:, twins] ** 2).mean()
     np.testing.assert_array_equal(prior[:, others], mean[:, others])
@@ -96,14 +98,14 @@ def test_the_prior_is_the_equation(seed: int, n_genes: int) -> None:
     factor = 1 + ((counts - mean) / (1 + mean)) @ weights.T
     before = mean.copy()
     covarying = Covarying(sp.csr_matrix(weights.astype(np.float32)))
-    prior = covarying.prior(mean, counts)
+    prior = covarying.given(mean, counts)
     np.testing.assert_allclose(prior, mean * np.maximum(factor, LEAST), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(mean, before)
     # Some genes, with all that say something of them, are those of all.
     some = rng.permutation(n_genes)[: 1 + n_genes // 3]
     needed = np.concatenate([some, covarying.partners(some)])
     assert len(np.unique(needed)) == len(needed)
-    of_some = covarying.of(needed).prior(mean[:, needed], counts[:, needed])[:, : len(some)]
+    of_some = covarying.of(needed).given(mean[:, needed], counts[:, needed])[:, : len(some)]
     np.testing.assert_allclose(of_some, prior[:, some], rtol=1e-5)
 
 
@@ -123,7 +125,7 @@ def test_few_say_something_of_many(rng: np.random.Generator) -> None:
     counts = np.tile(rng.poisson(mean[:, :1] + 1), 12) + rng.poisson(0.1, size=mean.shape)
     covarying = fitted(mean + 1, counts.astype(np.float32))
     assert np.diff(covarying.weights.indptr).tolist() == [MOST] * 12
-    prior = covarying.prior(mean + 1, counts.astype(np.float32))
+    prior = covarying.given(mean + 1, counts.astype(np.float32))
     assert np.corrcoef(prior[:, 0], counts[:, 0])[0, 1] > 0.9
 
 
@@ -142,7 +144,7 @@ def test_next_to_nothing(n_cells: int, n_genes: int) -> None:
         covarying = fit_covarying(nothing, counts, genes=np.arange(n_genes), n_genes=4)
         assert covarying.weights.shape == (4, 4)
         mean = np.ones((n_cells, 4), dtype=np.float32)
-        assert np.isfinite(covarying.prior(mean, mean)).all()
+        assert np.isfinite(covarying.given(mean, mean)).all()
 
 
 def test_without_genes_that_are_not_there(rng: np.random.Generator) -> None:
@@ -167,7 +169,7 @@ def graph(counts: sp.csr_matrix) -> NeighborGraph:
 
 @pytest.fixture(scope="module")
 def imputer(counts: sp.csr_matrix, graph: NeighborGraph) -> GNNImputer:
-    config = Config(n_hidden=8, n_latent=4, n_epochs=2, n_components=0, reads="genes")  # a network that knows no twins
+    config = Config(n_hidden=8, n_latent=4, n_epochs=2, n_components=2)  # too few to know twins
     names = [f"gene{i}" for i in range(N_SEEN)]
     return GNNImputer(config, device="cpu").fit(counts, graph, genes=names, progress=False)
 
@@ -178,7 +180,7 @@ def test_a_fit_finds_twins_and_the_posterior_follows(
     assert {*PAIRS, *((b, a) for a, b in PAIRS)} <= found(imputer.covarying_)
     posterior = imputer.transform(counts, graph, estimate="posterior", output="counts")
     mean = imputer.transform(counts, graph, output="counts")
-    prior = imputer.covarying_.prior(mean, counts.toarray())
+    prior = imputer.covarying_.given(mean, counts.toarray())
     theta = imputer.dispersion_
     np.testing.assert_allclose(posterior, prior * (theta + counts.toarray()) / (theta + prior), rtol=1e-4, atol=1e-5)
     size = imputer.further(counts, graph)[0]
@@ -188,7 +190,7 @@ def test_a_fit_finds_twins_and_the_posterior_follows(
 def test_hidden_molecules_of_twins_are_predicted_better(counts: sp.csr_matrix, graph: NeighborGraph) -> None:
     hold_out = metrics.HoldOut.thin(counts, 0.2, rng=1)
     kept = hold_out.train
-    config = Config(n_hidden=8, n_latent=4, n_epochs=2, n_components=0, reads="genes")
+    config = Config(n_hidden=8, n_latent=4, n_epochs=2, n_components=2)
     imputer = GNNImputer(config, device="cpu").fit(kept, graph, progress=False)
     losses = []
     for covarying in (imputer.covarying_, Covarying.none(N_SEEN)):
@@ -234,16 +236,60 @@ def test_a_twin_that_is_missing_says_nothing(imputer: GNNImputer, counts: sp.csr
     others = imputer.covarying_.weights.toarray() * there
     others[twin] = 0
     own, theta = counts.toarray() * there, imputer.dispersion_[gene]
-    prior = Covarying(sp.csr_matrix(others)).prior(mean, own)[:, gene]
+    prior = Covarying(sp.csr_matrix(others)).given(mean, own)[:, gene]
     without = prior * (theta + own[:, gene]) / (theta + prior)
     np.testing.assert_allclose(posterior[:, gene], without, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(posterior[:, twin], mean[:, twin])
 
 
-def test_hidden_non_zeros_have_none(counts: sp.csr_matrix, graph: NeighborGraph) -> None:
-    config = Config(n_hidden=8, n_latent=4, n_epochs=1, hide="nonzeros")
+@pytest.mark.parametrize(
+    "settings",
+    [{"n_components": 0, "reads": "genes"}, {"hide": "nonzeros", "loss": "poisson"}, Config.paper().to_dict()],
+    ids=["no linear part", "no squared error", "paper"],
+)
+def test_some_networks_are_left_alone(counts: sp.csr_matrix, graph: NeighborGraph, settings: dict[str, Any]) -> None:
+    config = Config(**(settings | {"n_hidden": 8, "n_latent": 4, "n_epochs": 1}))
     imputer = GNNImputer(config, device="cpu").fit(counts, graph, progress=False)
     assert not imputer.covarying_.weights.nnz
+
+
+def test_values_of_hidden_non_zeros_follow_twins(counts: sp.csr_matrix, graph: NeighborGraph) -> None:
+    hold_out = metrics.HoldOut.mask(counts, 0.1, rng=1)
+    kept = hold_out.train
+    config = Config.detected(n_hidden=8, n_latent=4, n_epochs=5, n_components=2)
+    imputer = GNNImputer(config, device="cpu").fit(kept, graph, progress=False)
+    covarying = imputer.covarying_
+    assert {PAIRS[0], PAIRS[0][::-1]} <= found(covarying)  # a network that reads genes may know the others
+    values = {}
+    for which in (covarying, Covarying.none(N_SEEN)):
+        imputer.covarying_ = which
+        values[which] = imputer.transform(kept, graph, estimate="detected", output="counts")
+    given, alone = values.values()
+    own = kept.toarray()
+    # A zero says nothing: it may be a dropout.
+    expected = np.maximum(covarying.given(alone, np.where(own > 0, own, alone)), 1)
+    np.testing.assert_allclose(given, expected, rtol=1e-5)
+    assert metrics.score(hold_out, given)["mse"].value < 0.95 * metrics.score(hold_out, alone)["mse"].value
+    # So `values` cannot know it without the counts, but a lazy layer can.
+    imputer.covarying_ = covarying
+    imputer.keep(kept, graph)
+    with pytest.raises(ValueError, match="estimate='detected' needs the counts"):
+        imputer.values(estimate="detected")
+    columns = np.arange(N_SEEN)
+    lazy = OnDemand(Values(imputer._decoder, columns, "detected", "counts"), imputer.cells_, kept)
+    np.testing.assert_allclose(lazy[:, [PAIRS[0][1]]], given[:, [PAIRS[0][1]]], rtol=1e-5)
+
+
+def test_a_molecule_is_the_smallest_value_of_a_cell(counts: sp.csr_matrix, graph: NeighborGraph) -> None:
+    """On whatever scale values of non-zeros are, as those of the paper's protocol, which are normalised."""
+    config = Config.detected(n_hidden=8, n_latent=4, n_epochs=2, n_components=2)
+    imputer = GNNImputer(config, device="cpu").fit(counts, graph, progress=False)
+    latent = embed(imputer.network_, Rows.of(counts, imputer.network_), graph)
+    scale = np.where(np.arange(N_CELLS) % 2, 1, 2)
+    rows = Rows.of(sp.csr_matrix(sp.diags(scale.astype(np.float32)) @ counts), imputer.network_)
+    weights = imputer._decoder.fit_covarying(rows, latent).weights
+    np.testing.assert_allclose(weights.toarray(), imputer.covarying_.weights.toarray(), rtol=1e-3, atol=1e-5)
+    assert weights.nnz
 
 
 def test_an_explanation_names_the_twin(imputer: GNNImputer, counts: sp.csr_matrix) -> None:

@@ -1,7 +1,7 @@
 r"""Genes that covary beyond what the network knows: what the counts of one in a cell say of another.
 
 A few dozen components cannot hold each pair of genes that are read together, as a gene and its pseudogene are, or that
-are switched on together in some cells. So the prior of the posterior of gene :math:`g` in cell :math:`i` is
+are switched on together in some cells. So what is expected of gene :math:`g` in cell :math:`i` is put right:
 
 .. math::
 
@@ -9,7 +9,9 @@ are switched on together in some cells. So the prior of the posterior of gene :m
     \qquad u_{ih} = \frac{y_{ih} - \lambda_{ih}}{1 + \lambda_{ih}},
 
 with the genes :math:`C_g` that its counts were found to covary with, and with how far their counts :math:`y` are from
-what the network expects of them, :math:`\lambda`. The counts of :math:`g` itself come after that.
+what the network expects of them, :math:`\lambda`. For the posterior this is the prior: the counts of :math:`g` itself
+come after it. For values of hidden non-zeros, :math:`\lambda` is the value that a non-zero is expected to have, and a
+zero says nothing: :math:`u = 0`.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ LEAST = 0.05
 """Least factor: as little as the linear part gives."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Covarying:
     """Which genes covary, and how far."""
 
@@ -55,7 +57,7 @@ class Covarying:
         """No genes do."""
         return cls(sp.csr_matrix((n_genes, n_genes), dtype=np.float32))
 
-    def prior(self, mean: Floats, counts: Floats) -> Floats:
+    def given(self, mean: Floats, counts: Floats) -> Floats:
         """Expected counts of each gene, given the counts of the genes that it covaries with.
 
         Parameters
@@ -69,9 +71,9 @@ class Covarying:
         if not len(genes):
             return mean
         factor = 1 + (weights @ surprise(mean[:, partners], counts[:, partners]).T).T
-        prior = mean.copy()
-        prior[:, genes] *= np.maximum(factor, np.float32(LEAST))
-        return prior
+        given = mean.copy()
+        given[:, genes] *= np.maximum(factor, np.float32(LEAST))
+        return given
 
     def of(self, genes: NDArray[np.int64] | slice) -> Covarying:
         """The same of some genes, in the order given; partners that are not among them are left out."""
@@ -126,7 +128,8 @@ def fit_covarying(mean: Floats, counts: Floats, *, genes: NDArray[np.int64], n_g
     n_genes
         Number of all genes.
     """
-    u, size = surprise(mean, counts), mean / (1 + mean)
+    u = surprise(mean, counts)
+    size = np.where(u == 0, 0, mean / (1 + mean))  # where nothing was seen, nothing is to be explained
     moments = u.T @ u
     spread = np.sqrt(np.maximum(moments.diagonal(), 1e-30))
     if_independent = spread * spread[:, None] / math.sqrt(len(u))  # a float of Python leaves it in single precision

@@ -110,9 +110,12 @@ class GNNImputer:
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
         self.dispersion_, self.covarying_, self.cells_ = None, Covarying.none(len(names)), None
+        rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, self.network_)
+        latent = _infer.embed(self.network_, rows, made)
         if self.config.hide == "molecules":
-            latent = _infer.embed(self.network_, Rows.of(split.kept, self.network_), made)
             self.dispersion_, self.covarying_ = self._decoder.fit_posterior(split, latent)
+        else:
+            self.covarying_ = self._decoder.fit_covarying(rows, latent)
         return self
 
     def transform(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -69,7 +70,8 @@ def impute_labelled(
     rng
         Seed or generator.
     curves
-        Also measure the masked values of training and validation cells after every epoch.
+        Also measure the masked values of training and validation cells after every epoch, as the network and the linear
+        part alone predict them.
     device
         Where to compute; by default a GPU if there is one.
     progress
@@ -103,7 +105,7 @@ def impute_labelled(
         Split(hold_out.train, held_out), graph, config, rng=np.random.default_rng(rng), labels=labels,
         after_epoch=measure if curves else None, device=where, progress=progress,
     )  # fmt: skip
-    values = _values(trained.network, hold_out.train, graph, config, cells=np.arange(graph.n_cells))
+    values = _values(trained.network, hold_out.train, graph, config, cells=np.arange(graph.n_cells), covary=True)
     n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
     return Labelled(values, trained.history | measured, trained.best_epoch, n_parameters, trained.interrupted)
 
@@ -118,13 +120,21 @@ def _masked(hold_out: LabelledHoldOut, cells: NDArray[np.int64]) -> sp.csr_matri
 
 
 def _values(
-    network: Autoencoder, counts: sp.csr_matrix, graph: NeighborGraph, config: Config, *, cells: NDArray[np.int64]
+    network: Autoencoder,
+    counts: sp.csr_matrix,
+    graph: NeighborGraph,
+    config: Config,
+    *,
+    cells: NDArray[np.int64],
+    covary: bool = False,
 ) -> NDArray[np.float32]:
     """Estimates, of shape (n_cells, n_genes); rows of other cells are left 0."""
     rows = Rows.of(counts, network)
     latent = embed(network, rows, graph)
     values = np.zeros(counts.shape, dtype=np.float32)
     decoder = Decoder(network, config, None)
+    if covary:
+        decoder = replace(decoder, covarying=decoder.fit_covarying(rows, latent))
     for c, block in decoder.blocks(rows, latent, cells, estimate="detected", output="counts"):
         values[cells[c]] = block
     return values

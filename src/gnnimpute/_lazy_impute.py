@@ -33,8 +33,9 @@ def on_demand(
     )
     imputer.cells_ = cells
     columns = numbers(imputer.genes_, var_names, chosen.genes)
-    observed = chosen.counts if estimate == "posterior" else unmodelled
-    return OnDemand(Values(decoder_for_workers(imputer), columns, estimate, output), cells, observed)
+    decoder = decoder_for_workers(imputer)
+    observed = chosen.counts if decoder.needs_counts(estimate) else unmodelled
+    return OnDemand(Values(decoder, columns, estimate, output), cells, observed)
 
 
 def check_no_interval(interval: float | None) -> None:

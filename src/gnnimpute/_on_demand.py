@@ -46,7 +46,7 @@ class Values:
         cells
             The cells.
         observed
-            Their counts, of shape (n_cells, n_vars); for the posterior of all that is asked for, else of what is not
+            Their counts, of shape (n_cells, n_vars): of all genes if the estimate needs them, else of what is not
             modelled. Without any, what is not modelled is NaN.
         genes
             Positions of the genes; by default all.
@@ -59,7 +59,7 @@ class Values:
         else:
             values = np.empty((len(rows), len(columns)), dtype=np.float32)
         asked, of_asked = columns[there], None
-        if self.estimate == "posterior" and observed is not None:
+        if observed is not None and self.decoder.needs_counts(self.estimate):
             asked = self._with_partners(asked)
             of_asked = observed[:, self._place[asked]]
         for c in chunks(len(rows), cells_at_once(len(asked))):
@@ -191,7 +191,8 @@ def values(
     genes
         Names of the genes; by default all fitted genes, in their order.
     estimate
-        ``mean`` or ``detected``, as for :meth:`transform`; ``posterior`` needs the counts of the cells.
+        ``mean`` or ``detected``, as for :meth:`transform`. ``posterior`` needs the counts of the cells, and so does
+        ``detected`` of hidden non-zeros if genes were found to covary.
     output
         As for :meth:`transform`.
 
@@ -208,8 +209,8 @@ def values(
     if self.cells_ is None:
         msg = "This imputer keeps no cells: call `keep(counts, graph)` first, or `transform(counts, graph)`."
         raise ValueError(msg)
-    if estimate == "posterior":
-        msg = "estimate='posterior' needs the counts of the cells: use `transform(counts, graph)`."
+    if self._decoder.needs_counts(estimate):
+        msg = f"estimate={estimate!r} needs the counts of the cells: use `transform(counts, graph)`."
         raise ValueError(msg)
     made = Values(self._decoder, np.arange(len(self.genes_)), estimate, output)
     some = _ALL if genes is None else positions(self.genes_, genes, of_model=True)

@@ -160,4 +160,4 @@ def expressions(
     dispersion = np.asarray(decoder.dispersion)[columns]
     for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
         own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
-        yield c, Expression(decoder.prior(mean, own)[:, columns], own[:, columns], dispersion, total, target_total)
+        yield c, Expression(decoder.given(mean, own)[:, columns], own[:, columns], dispersion, total, target_total)

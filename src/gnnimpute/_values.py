@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 _ALL = slice(None)
 
 FIT_ON = 2048
-"""Most cells that the dispersions are fitted on."""
+"""Most cells that dispersions, and genes that covary, are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Decoder:
     dispersion: NDArray[np.float32] | None
     """(n_genes,) dispersion of each gene, for the posterior; NaN of those that are not among the counts."""
     covarying: Covarying | None = None
-    """Which genes covary, for the posterior."""
+    """Which genes covary, for the posterior and for values of hidden non-zeros."""
 
     def blocks(
         self,
@@ -64,7 +63,7 @@ class Decoder:
         def block(c: slice) -> tuple[slice, NDArray[np.float32]]:
             here = cells[c]
             decoded = self.decoded(latent[torch.from_numpy(here).to(latent.device)])
-            own = counts[here].toarray() if estimate == "posterior" else None
+            own = counts[here].toarray() if self.needs_counts(estimate) else None
             return c, self.scaled(decoded, total[here], unit[here], own=own, estimate=estimate, output=output)
 
         return side_by_side_map(block, chunks(len(cells), cells_at_once(counts.shape[1])), latent.device)
@@ -82,49 +81,70 @@ class Decoder:
     ) -> NDArray[np.float32]:
         """Decoded cells as the estimate and on the scale that were asked for, of shape (n_cells, n_columns).
 
-        `total` and `unit` of the cells are theirs; `own` are their counts, for the posterior.
+        `total` and `unit` of the cells are theirs; `own` are their counts, if the estimate needs them.
         """
         depth = (divisors(total) / float(self.network.target_total)).astype(np.float32)[:, None]
         value = decoded * depth
         if self._predicts_beyond_one:
-            value = 1 + value / unit[:, None]
-            value = (value if estimate == "detected" else mean_of_detected(value)) * unit[:, None]
+            molecule = unit[:, None]
+            value = 1 + value / molecule
+            if estimate == "detected":
+                value = value if own is None else np.maximum(self.given(value, own / molecule, columns), 1)
+            else:
+                value = mean_of_detected(value)
+            value *= molecule
         elif estimate == "detected":
             value = detected(value)
-        if own is not None and self.dispersion is not None:
+        if estimate == "posterior" and own is not None and self.dispersion is not None:
             dispersion = self.dispersion[columns]
-            value = posterior(
-                self.prior(value, own, columns), own, np.where(np.isnan(dispersion), np.float32(np.inf), dispersion)
-            )
+            dispersion = np.where(np.isnan(dispersion), np.float32(np.inf), dispersion)
+            value = posterior(self.given(value, own, columns), own, dispersion)
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
 
-    def prior(
-        self, mean: NDArray[np.float32], own: NDArray[np.float32], columns: NDArray[np.int64] | slice = _ALL
+    def needs_counts(self, estimate: Estimate) -> bool:
+        """Whether values depend on the cell's counts beyond what its latent knows of them."""
+        covary = self.covarying is not None and self.covarying.weights.nnz > 0
+        return estimate == "posterior" or (estimate == "detected" and self._predicts_beyond_one and covary)
+
+    def given(
+        self, expected: NDArray[np.float32], own: NDArray[np.float32], columns: NDArray[np.int64] | slice = _ALL
     ) -> NDArray[np.float32]:
-        """Expected counts of cells, given what their counts say of other genes, of shape (n_cells, n_columns)."""
-        return mean if self.covarying is None else self.covarying.of(columns).prior(mean, own)
+        """What is expected of cells, given their counts of genes that covary, of shape (n_cells, n_columns)."""
+        if self.covarying is None:
+            return expected
+        return self.covarying.of(columns).given(expected, self._told(own, expected))
+
+    def fit_covarying(self, rows: Rows, latent: torch.Tensor) -> Covarying:
+        """Which genes covary; none do without a linear part, nor where no estimate makes use of it."""
+        if not self.config.n_components or not (self.config.hide == "molecules" or self._predicts_beyond_one):
+            return Covarying.none(rows.counts.shape[1])
+        cells = _fitted_on(latent)
+        counts = rows.counts[cells]
+        genes = looked_at(counts)
+        expected = np.empty((len(cells), len(genes)), dtype=np.float32)
+        estimate: Estimate = "detected" if self._predicts_beyond_one else "mean"
+        alone = replace(self, covarying=None)
+        with closing(alone.blocks(rows, latent, cells, estimate=estimate, output="counts")) as blocks:
+            for c, block in blocks:
+                expected[c] = block[:, genes]
+        own = counts[:, genes].toarray()
+        if self._predicts_beyond_one:
+            expected, own = expected / rows.unit[cells, None], own / rows.unit[cells, None]
+        return fit_covarying(expected, self._told(own, expected), genes=genes, n_genes=counts.shape[1])
 
     def fit_posterior(self, split: Split, latent: torch.Tensor) -> tuple[NDArray[np.float32], Covarying]:
         """What the posterior takes besides the mean: a dispersion of each gene, of shape (n_genes,), and which covary.
 
         The latter are found by the counts that validation left, the former by the molecules that it held out.
         """
-        cells = np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
-        kept, held_out = split.kept[cells], split.held_out[cells]
         rows, rate = Rows.of(split.kept, self.network), self.config.validation_rate
-        means = partial(self.blocks, rows, latent, cells, estimate="mean", output="counts")
-        genes = looked_at(kept)
-        of_genes = np.empty((len(cells), len(genes)), dtype=np.float32)
-        with closing(means()) as blocks:
-            for c, mean in blocks:
-                of_genes[c] = mean[:, genes]
-        covarying = fit_covarying(of_genes, kept[:, genes].toarray(), genes=genes, n_genes=kept.shape[1])
-        with closing(means()) as blocks:
-            counts = ((mean, kept[c].toarray(), held_out[c].toarray()) for c, mean in blocks)
-            given = ((covarying.prior(mean, own), own, hidden) for mean, own, hidden in counts)
-            return fit_dispersion(given, kept.shape[1], ratio=rate / (1 - rate)), covarying
+        covarying, cells = self.fit_covarying(rows, latent), _fitted_on(latent)
+        with closing(self.blocks(rows, latent, cells, estimate="mean", output="counts")) as blocks:
+            counts = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in blocks)
+            given = ((covarying.given(mean, own), own, held_out) for mean, own, held_out in counts)
+            return fit_dispersion(given, split.kept.shape[1], ratio=rate / (1 - rate)), covarying
 
     @torch.inference_mode()
     def decoded(
@@ -144,10 +164,19 @@ class Decoder:
         normalized: NDArray[np.float32] = decoded.cpu().numpy()
         return normalized
 
+    def _told(self, own: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Counts, but that a zero, of which a network of non-zeros knows nothing, is as was expected."""
+        return np.where(own > 0, own, expected) if self._predicts_beyond_one else own
+
     @property
     def _predicts_beyond_one(self) -> bool:
         """Squared error on hidden non-zeros gives their mean; the likelihoods are truncated and give that of all."""
         return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
+
+
+def _fitted_on(latent: torch.Tensor) -> NDArray[np.int64]:
+    """Positions of the cells that the posterior is fitted on."""
+    return np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
 
 
 class Wanted(NamedTuple):
