@@ -68,7 +68,7 @@ Examples:
     default="mean",
     show_default=True,
     help="The question to answer. mean: how much does such a cell express? detected: how much, given that the gene was "
-    "detected (the value behind a dropout)? posterior: how much, given this cell's own count too?",
+    "detected (the value behind a dropout)? posterior: how much, given this cell's own counts too?",
 )
 @_result(
     "--output",

@@ -68,13 +68,13 @@ def impute(
         A fitted imputer to use, whose genes are matched by name; by default :func:`fit` makes one.
     estimate
         ``mean``: expected expression. ``detected``: expected value given that the gene was detected, the value behind a
-        dropout. ``posterior``: expected expression given the cell's own count too.
+        dropout. ``posterior``: expected expression given the cell's own counts too.
     output
         ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth. ``log1p``:
         log(1 + normalized).
     interval
-        Add the interval that the expression lies in with this probability, such as 0.9, given the cell's own count too,
-        and the probability that another library shows the gene: of a zero, that it is a dropout.
+        Add the interval that the expression lies in with this probability, such as 0.9, given the cell's own counts
+        too, and the probability that another library shows the gene: of a zero, that it is a dropout.
     key_added
         Key of what is added; all that an earlier call has put under it goes.
     genes

@@ -147,7 +147,7 @@ class GNNImputer:
             Positions, or a mask, of the cells to impute; by default all.
         estimate
             ``mean``: expected expression. ``detected``: expected value given that the gene was detected, the value
-            behind a dropout. ``posterior``: expected expression given the cell's own count too.
+            behind a dropout. ``posterior``: expected expression given the cell's own counts too.
         output
             ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth.
             ``log1p``: log(1 + normalized).

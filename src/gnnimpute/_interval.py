@@ -35,7 +35,7 @@ def interval(
 ) -> tuple[Any, Any]:
     """Lower and upper end of the interval that holds the expression with probability `level`, block by block.
 
-    Central, and given the network and the cell's own count, as ``estimate="posterior"`` is.
+    Central, and given the network and the cell's own counts, as ``estimate="posterior"`` is.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def redetection(
 ) -> Any:
     """Probability that another library of the same cell shows a gene at all; of a zero, that it is a dropout.
 
-    Given the network and the cell's own count. A zero that another library would most likely be too is no dropout but
+    Given the network and the cell's own counts. A zero that another library would most likely be too is no dropout but
     what the cell is like, whatever the reason.
 
     Parameters
@@ -126,7 +126,7 @@ def further(
     genes: Sequence[str] | None = None,
     cells: ArrayLike | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What another library of the same cell would count: negative binomial, given the network and the cell's own count.
+    """What another library of a cell would count: negative binomial, given the network and the cell's own counts.
 
     What :func:`gnnimpute.metrics.coverage` judges by molecules that were held out.
 
