@@ -146,9 +146,10 @@ def fit_covarying(mean: Floats, counts: Floats, *, genes: NDArray[np.int64], n_g
         weights.append(np.linalg.solve(of_partners, moments[g, partners]))
         rows.append(np.full(len(partners), genes[g]))
         columns.append(genes[partners])
-    where = np.concatenate([np.empty((2, 0), dtype=np.int64), *map(np.stack, zip(rows, columns, strict=True))], axis=1)
-    values = np.concatenate([np.empty(0), *weights]).astype(np.float32)
-    return Covarying(sp.csr_matrix((values, where), (n_genes, n_genes)))
+    if not weights:
+        return Covarying.none(n_genes)
+    where = np.concatenate(rows), np.concatenate(columns)
+    return Covarying(sp.csr_matrix((np.concatenate(weights).astype(np.float32), where), (n_genes, n_genes)))
 
 
 def _beyond_chance(score: Floats) -> float:
