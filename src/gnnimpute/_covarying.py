@@ -130,11 +130,12 @@ def fit_covarying(mean: Floats, counts: Floats, *, genes: NDArray[np.int64], n_g
     """
     u = surprise(mean, counts)
     size = np.where(u == 0, 0, mean / (1 + mean))  # where nothing was seen, nothing is to be explained
+    squares = u**2
     moments = u.T @ u
     spread = np.sqrt(np.maximum(moments.diagonal(), 1e-30))
     if_independent = spread * spread[:, None] / math.sqrt(len(u))  # a float of Python leaves it in single precision
-    # Nor are a few cells, in which both surprise by chance, any evidence: the sum is judged by its own terms too.
-    score = np.abs(moments) / np.maximum(if_independent, np.sqrt((u**2).T @ u**2))
+    # A few cells, in which both surprise by chance, are no evidence: the sum is judged by its own terms too.
+    score = np.abs(moments) / np.maximum(if_independent, np.sqrt(squares.T @ squares))
     np.fill_diagonal(score, 0)
     correlation = np.where(score >= _beyond_chance(score), np.abs(moments) / (spread * spread[:, None]), 0)
     rows, columns, weights = [], [], []
