@@ -178,6 +178,7 @@ def test_a_fit_finds_twins_and_the_posterior_follows(
     imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph
 ) -> None:
     assert {*PAIRS, *((b, a) for a, b in PAIRS)} <= found(imputer.covarying_)
+    assert imputer.summary()["n_covarying"] == len({gene for gene, _ in found(imputer.covarying_)})
     posterior = imputer.transform(counts, graph, estimate="posterior", output="counts")
     mean = imputer.transform(counts, graph, output="counts")
     prior = imputer.covarying_.given(mean, counts.toarray())

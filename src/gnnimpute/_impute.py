@@ -114,8 +114,9 @@ def impute(
         are a Dask array.
     `adata.uns[key_added]` : :class:`dict`
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``,
-        ``linear_share`` (of the linear part in the values; with 1 the network has no say), and what was used:
-        ``layer``, ``neighbors_key``, ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
+        ``linear_share`` (of the linear part in the values; with 1 the network has no say), ``n_covarying`` (genes that
+        others say something of), and what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``interval``,
+        ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
     check_key(adata, key_added)

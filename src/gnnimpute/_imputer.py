@@ -213,6 +213,7 @@ class GNNImputer:
             "best_epoch": self.best_epoch_,
             "target_total": self.target_total_,
             "linear_share": 0.0 if self.network_.linear is None else float(self.network_.linear.weight),
+            "n_covarying": len(np.unique(self.covarying_.weights.nonzero()[0])),
             **self.origin_,
         }
 
