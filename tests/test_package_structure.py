@@ -241,7 +241,9 @@ def documented(function: Callable[..., object], docstring: str) -> set[str]:
     names = {name.strip(" *") for line in lines if line[:1].strip() for name in line.split(",")}
     names |= set(re.findall(r"(?<!`)`(\w+)`(?!`)", docstring))
     if same := re.search(r"parameters as for :meth:`(\w+)`", docstring):
-        owner = getattr(gnnimpute, function.__qualname__.split(".")[0])
+        # Methods that stand in a module of their own are the imputer's.
+        name = function.__qualname__
+        owner = getattr(gnnimpute, name.split(".")[0]) if "." in name else gnnimpute.GNNImputer
         names |= documented(function, inspect.getdoc(getattr(owner, same.group(1))) or "")
     if is_dataclass(function):
         text = "".join(inspect.getsource(cls) for cls in inspect.getmro(function) if is_ours(cls))

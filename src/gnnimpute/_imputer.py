@@ -51,7 +51,8 @@ class GNNImputer:
         The trained network.
     dispersion_, covarying_
         For ``estimate="posterior"``: dispersion of each gene, of shape (n_genes,), `None` if whole non-zeros were
-        hidden; and which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes).
+        hidden; and which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes), which
+        ``detected`` of hidden non-zeros takes too.
     cells_
         What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_

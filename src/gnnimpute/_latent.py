@@ -21,21 +21,7 @@ if TYPE_CHECKING:
 def embed(
     self: GNNImputer, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
 ) -> NDArray[np.float32]:
-    """Latent of each cell.
-
-    Parameters
-    ----------
-    counts
-        Molecule counts, of shape (n_cells, n_columns): the fitted cells or others.
-    graph
-        Neighbours among the same cells.
-    names
-        Gene name of each column; needed if the columns are not the fitted genes in the same order.
-
-    Returns
-    -------
-    Array of shape (n_cells, n_latent).
-    """
+    """Latent of each cell, of shape (n_cells, n_latent); parameters as for :meth:`transform`."""
     made, rows = self._reading(counts, names, graph)
     return np.asarray(_infer.embed(made.network_, rows, graph)[:, : self.config.n_latent].cpu().numpy())
 
@@ -43,16 +29,7 @@ def embed(
 def attention(
     self: GNNImputer, counts: ArrayLike | sp.spmatrix, graph: NeighborGraph, *, names: Sequence[str] | None = None
 ) -> sp.csr_matrix:
-    """Weight that each cell's counts have in each other's latent.
-
-    Parameters
-    ----------
-    counts
-        Molecule counts, of shape (n_cells, n_columns): the fitted cells or others.
-    graph
-        Neighbours among the same cells.
-    names
-        Gene name of each column; needed if the columns are not the fitted genes in the same order.
+    """Weight that each cell's counts have in each other's latent; parameters as for :meth:`transform`.
 
     Returns
     -------
