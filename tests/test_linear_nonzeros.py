@@ -19,7 +19,9 @@ def test_moments_of_each_gene(entries):
     weight = np.random.default_rng(1).gamma(3, size=60)
     moments, products = (
         np.stack(parts)
-        for parts in zip(*(_moments(entries, entries.features, weight, (f, 2), 4) for f in range(2)), strict=True)
+        for parts in zip(
+            *(_moments(entries, entries.features, weight, (f, 2), slice(0, 4)) for f in range(2)), strict=True
+        )
     )
     _center(moments, products)
     for gene in range(4):
@@ -38,3 +40,18 @@ def test_labels_are_learnt_from():
     without, _ = nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
     with_labels, _ = nonzero_line(cells, labels, rng=np.random.default_rng(0), n_folds=3)
     assert with_labels[2] > 10 * without[2]
+
+
+def test_genes_are_fitted_a_few_at_a_time_and_alike(monkeypatch):
+    rng = np.random.default_rng(3)
+    cells = Cells(sp.csr_matrix(rng.poisson(2, (60, 11)).astype(np.float32)), np.arange(60)[:, None], 22.0)
+
+    def fitted():
+        intercept, line = nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
+        return intercept, line.coefficients
+
+    whole = fitted()
+    monkeypatch.setattr("gnnimpute._linear_nonzeros.GENES_AT_ONCE", 4)
+    for few, all_of_them in zip(fitted(), whole, strict=True):
+        np.testing.assert_array_equal(few, all_of_them)
+    assert whole[1].any()

@@ -25,6 +25,8 @@ N_COMPONENTS = 16
 """Components: a regression for each gene, on its own cells, cannot bear many more."""
 N_PARTS = 5
 """Parts of the non-zeros, each predicted from the others."""
+GENES_AT_ONCE = 512
+"""Genes whose products of features are held at a time: nearly 10 kB for each gene, in each fold."""
 
 
 class _Entries(NamedTuple):
@@ -64,13 +66,12 @@ def nonzero_line(
     unit[-1] = deviation.max() / deviation[-1] if deviation[-1] > 1e-9 else 0
     # Noise is Poisson's: a molecule of a shallow cell is worth more, and says less.
     weight = np.exp(rows.log_depth)[cells.own] / cells.target_total
-    folds = [[_moments(part, (part.features - center) * unit, weight, (f, n_folds), cells.counts.shape[1])
-              for part in entries] for f in range(n_folds)]  # fmt: skip
-    moments = np.stack([np.sum([moment for moment, _ in fold], axis=0) for fold in folds])
-    products = np.stack([np.sum([product for _, product in fold], axis=0) for fold in folds])
-    mean_x, mean_y = _center(moments, products)
-    coefficients = ridge(moments[:, :, 1:, 1:], products[:, :, 1:].transpose(0, 2, 1))
-    intercept: Floats = np.maximum(mean_y - (mean_x.T * coefficients).sum(0), 1e-6)
+    parts = [(part, (part.features - center) * unit) for part in entries]
+    n_genes = cells.counts.shape[1]
+    blocks = [slice(start, min(start + GENES_AT_ONCE, n_genes)) for start in range(0, n_genes, GENES_AT_ONCE)]
+    fitted = [_regression(parts, weight, genes, n_folds) for genes in blocks]
+    intercept: Floats = np.concatenate([mean for mean, _ in fitted])
+    coefficients = np.concatenate([slopes for _, slopes in fitted], axis=1)
     return intercept, Line(loadings, center, coefficients * unit[:, None])
 
 
@@ -95,10 +96,26 @@ def _entries(
         yield entries(labels, cells.features(all_rows.normalized(), loadings, all_rows.log_depth))
 
 
-def _moments(part: _Entries, x: Floats, weight: Floats, fold: tuple[int, int], n_genes: int) -> tuple[Floats, Floats]:
-    """For each gene, products of (1, features) with each other, (n_genes, f + 1, f + 1), and with the values."""
-    here = part.cell % fold[1] == fold[0]
-    cell, gene = part.cell[here], part.gene[here]
+def _regression(
+    parts: list[tuple[_Entries, Floats]], weight: Floats, genes: slice, n_folds: int
+) -> tuple[Floats, Floats]:
+    """Mean of some genes, of shape (n_these,), and their coefficients, (n_features, n_these)."""
+    n_genes, n_terms = genes.stop - genes.start, 1 + parts[0][1].shape[1]
+    moments, products = np.zeros((n_folds, n_genes, n_terms, n_terms)), np.zeros((n_folds, n_genes, n_terms))
+    for f in range(n_folds):
+        for part, x in parts:
+            moment, product = _moments(part, x, weight, (f, n_folds), genes)
+            moments[f] += moment
+            products[f] += product
+    mean_x, mean_y = _center(moments, products)
+    coefficients = ridge(moments[:, :, 1:, 1:], products[:, :, 1:].transpose(0, 2, 1))
+    return np.maximum(mean_y - (mean_x.T * coefficients).sum(0), 1e-6), coefficients
+
+
+def _moments(part: _Entries, x: Floats, weight: Floats, fold: tuple[int, int], genes: slice) -> tuple[Floats, Floats]:
+    """For each of some genes, products of (1, features) with each other, (n_these, f + 1, f + 1), and with values."""
+    here = (part.cell % fold[1] == fold[0]) & (part.gene >= genes.start) & (part.gene < genes.stop)
+    cell, gene, n_genes = part.cell[here], part.gene[here] - genes.start, genes.stop - genes.start
     x = np.concatenate([np.ones((len(x), 1)), x], 1)
     upper = np.triu_indices(x.shape[1])
     by_gene = sp.csr_matrix((weight[cell], (gene, cell)), (n_genes, len(x)))
