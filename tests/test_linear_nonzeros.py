@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from gnnimpute._line import Cells
-from gnnimpute._linear_nonzeros import _center, _Entries, _moments, nonzero_line
+from gnnimpute._linear_nonzeros import _center, _Entries, _moments, _terms, nonzero_line
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_moments_of_each_gene(entries):
     moments, products = (
         np.stack(parts)
         for parts in zip(
-            *(_moments(entries, entries.features, weight, (f, 2), slice(0, 4)) for f in range(2)), strict=True
+            *(_moments(entries, _terms(entries.features), weight, (f, 2), slice(0, 4)) for f in range(2)), strict=True
         )
     )
     _center(moments, products)

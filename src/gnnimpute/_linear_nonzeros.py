@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from gnnimpute._line import Cells, Line, loadings_of
 from gnnimpute._masking import with_data
 from gnnimpute._ridge import ridge
+from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +42,15 @@ class _Entries(NamedTuple):
     """(n_cells, n_features)"""
 
 
+class _Terms(NamedTuple):
+    """What a regression multiplies, of each cell."""
+
+    each: Floats
+    """(n_cells, n_features + 1) 1, and the features."""
+    pairs: Floats
+    """(n_cells, n_pairs) their products with each other, each pair once."""
+
+
 def nonzero_line(
     cells: Cells, labels: sp.csr_matrix | None, *, rng: np.random.Generator, n_folds: int
 ) -> tuple[Floats, Line]:
@@ -66,12 +77,16 @@ def nonzero_line(
     unit[-1] = deviation.max() / deviation[-1] if deviation[-1] > 1e-9 else 0
     # Noise is Poisson's: a molecule of a shallow cell is worth more, and says less.
     weight = np.exp(rows.log_depth)[cells.own] / cells.target_total
-    parts = [(part, (part.features - center) * unit) for part in entries]
+    parts = [(part, _terms((part.features - center) * unit)) for part in entries]
     n_genes = cells.counts.shape[1]
-    blocks = [slice(start, min(start + GENES_AT_ONCE, n_genes)) for start in range(0, n_genes, GENES_AT_ONCE)]
-    fitted = [_regression(parts, weight, genes, n_folds) for genes in blocks]
-    intercept: Floats = np.concatenate([mean for mean, _ in fitted])
-    coefficients = np.concatenate([slopes for _, slopes in fitted], axis=1)
+    blocks = (slice(start, min(start + GENES_AT_ONCE, n_genes)) for start in range(0, n_genes, GENES_AT_ONCE))
+
+    def fitted(genes: slice) -> tuple[Floats, Floats]:
+        return _regression(parts, weight, genes, n_folds)
+
+    means, slopes = zip(*side_by_side_map(fitted, blocks, torch.device("cpu")), strict=True)
+    intercept: Floats = np.concatenate(means)
+    coefficients = np.concatenate(slopes, axis=1)
     return intercept, Line(loadings, center, coefficients * unit[:, None])
 
 
@@ -96,15 +111,21 @@ def _entries(
         yield entries(labels, cells.features(all_rows.normalized(), loadings, all_rows.log_depth))
 
 
+def _terms(features: Floats) -> _Terms:
+    x = np.concatenate([np.ones((len(features), 1)), features], 1)
+    left, right = np.triu_indices(x.shape[1])
+    return _Terms(x, x[:, left] * x[:, right])
+
+
 def _regression(
-    parts: list[tuple[_Entries, Floats]], weight: Floats, genes: slice, n_folds: int
+    parts: list[tuple[_Entries, _Terms]], weight: Floats, genes: slice, n_folds: int
 ) -> tuple[Floats, Floats]:
     """Mean of some genes, of shape (n_these,), and their coefficients, (n_features, n_these)."""
-    n_genes, n_terms = genes.stop - genes.start, 1 + parts[0][1].shape[1]
+    n_genes, n_terms = genes.stop - genes.start, parts[0][1].each.shape[1]
     moments, products = np.zeros((n_folds, n_genes, n_terms, n_terms)), np.zeros((n_folds, n_genes, n_terms))
     for f in range(n_folds):
-        for part, x in parts:
-            moment, product = _moments(part, x, weight, (f, n_folds), genes)
+        for part, terms in parts:
+            moment, product = _moments(part, terms, weight, (f, n_folds), genes)
             moments[f] += moment
             products[f] += product
     mean_x, mean_y = _center(moments, products)
@@ -112,17 +133,19 @@ def _regression(
     return np.maximum(mean_y - (mean_x.T * coefficients).sum(0), 1e-6), coefficients
 
 
-def _moments(part: _Entries, x: Floats, weight: Floats, fold: tuple[int, int], genes: slice) -> tuple[Floats, Floats]:
+def _moments(
+    part: _Entries, terms: _Terms, weight: Floats, fold: tuple[int, int], genes: slice
+) -> tuple[Floats, Floats]:
     """For each of some genes, products of (1, features) with each other, (n_these, f + 1, f + 1), and with values."""
     here = (part.cell % fold[1] == fold[0]) & (part.gene >= genes.start) & (part.gene < genes.stop)
-    cell, gene, n_genes = part.cell[here], part.gene[here] - genes.start, genes.stop - genes.start
-    x = np.concatenate([np.ones((len(x), 1)), x], 1)
-    upper = np.triu_indices(x.shape[1])
-    by_gene = sp.csr_matrix((weight[cell], (gene, cell)), (n_genes, len(x)))
-    moment = np.empty((n_genes, x.shape[1], x.shape[1]))
-    moment[:, upper[0], upper[1]] = by_gene @ (x[:, upper[0]] * x[:, upper[1]])
-    moment[:, upper[1], upper[0]] = moment[:, upper[0], upper[1]]
-    return moment, sp.csr_matrix((weight[cell] * part.value[here], (gene, cell)), (n_genes, len(x))) @ x
+    cell, gene = part.cell[here], part.gene[here] - genes.start
+    n_cells, n_terms = terms.each.shape
+    shape = genes.stop - genes.start, n_cells
+    moment = np.empty((shape[0], n_terms, n_terms))
+    left, right = np.triu_indices(n_terms)
+    moment[:, left, right] = sp.csr_matrix((weight[cell], (gene, cell)), shape) @ terms.pairs
+    moment[:, right, left] = moment[:, left, right]
+    return moment, sp.csr_matrix((weight[cell] * part.value[here], (gene, cell)), shape) @ terms.each
 
 
 def _center(moments: Floats, products: Floats) -> tuple[Floats, Floats]:
