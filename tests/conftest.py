@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
+
+from gnnimpute import NeighborGraph
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,16 @@ def counts(rng: np.random.Generator) -> sp.csr_matrix:
     counts = rng.poisson(rate).astype(np.float32)
     counts[:, 0] += 1
     return sp.csr_matrix(counts)
+
+
+@pytest.fixture
+def graph(rng: np.random.Generator) -> NeighborGraph:
+    """Cells with up to five neighbours: those with fewer repeat themselves."""
+    graph = NeighborGraph.from_embedding(rng.normal(size=(90, 4)), n_neighbors=5)
+    fewer = np.arange(6)[None] > rng.integers(2, 6, size=(90, 1))
+    return NeighborGraph(np.where(fewer, graph.indices[:, :1], graph.indices))
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
@@ -15,8 +15,11 @@ from gnnimpute import Config, NeighborGraph, _infer
 from gnnimpute._config import Attention, Reads
 from gnnimpute._counts import totals
 from gnnimpute._infer import attention, check_cells, chunks, embed
-from gnnimpute._nn import Autoencoder, GraphAttention
+from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows
+
+if TYPE_CHECKING:
+    from gnnimpute._graph_attention import GraphAttention
 
 N_CELLS = 90
 every_attention = pytest.mark.parametrize("kind", get_args(Attention))

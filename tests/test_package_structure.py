@@ -48,10 +48,11 @@ LAYERS = (
         "_gain",
         "_tally",
     }
-    | {"_keys", "_masking", "_molecules", "_names", "_processes", "_ridge", "metrics"},
+    | {"_keys", "_masking", "_molecules", "_names", "_processes", "metrics"},
     # torch starts here
     {"_adam", "_distributed", "_line", "_linear", "_linear_fit", "_linear_nonzeros", "_local", "_loss", "_nn"}
-    | {"_device", "_directions", "_graph", "_multinomial", "_nearest", "_rows", "_sparse_rows", "_threads"},
+    | {"_device", "_directions", "_graph", "_graph_attention", "_multinomial", "_nearest", "_ridge", "_rows"}
+    | {"_sparse_rows", "_threads"},
     {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_uncertainty", "_values"},
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval", "_latent"},

@@ -40,7 +40,7 @@ class Change(NamedTuple):
 def halved_and_doubled() -> dict[str, Change]:
     """Changes of single settings."""
     default, found = gi.Config(), {}
-    for name in ("n_latent", "n_hidden", "n_components", "learning_rate"):
+    for name in ("n_latent", "n_hidden", "n_components", "learning_rate", "self_rate"):
         value = getattr(default, name)
         half = value // 2 if isinstance(value, int) else value / 2
         found |= {f"{name}={changed}": Change({name: changed}) for changed in (half, 2 * value)}
@@ -59,6 +59,7 @@ CHANGES = {
     "temperature 10": Change({"temperature": 10.0}),
     "temperature 1": Change({"temperature": 1.0}),
     "temperature 1, three heads (the paper's scores)": Change({"temperature": 1.0, "n_heads": 3}),
+    "no weight of a cell's own that is learnt (self_rate=0)": Change({"self_rate": 0.0}),
     "a tenth of the molecules hidden in training": Change({"hide_rate": 0.1}),
     "no running average of the weights": Change({"averaging": 0.0}),
     "no dropout of hidden units": Change({"dropout_rate": 0.0}),

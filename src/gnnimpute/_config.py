@@ -50,6 +50,13 @@ class Config:
         "Attention scores are divided by this: higher is closer to the mean of the neighbours; 1: paper.",
         low=1e-6,
     )
+    self_rate: float = _setting(
+        30.0,
+        "How many times as fast as its weights a layer learns how much more than its neighbours a cell says of itself; "
+        "0: not at all (paper).",
+        low=0,
+        high=1000,
+    )
     dropout_rate: float = _setting(0.1, "Share of hidden units dropped in training.", low=0, high=0.95)
     attention_dropout_rate: float = _setting(0.0, "Share of neighbours dropped in training.", low=0, high=0.95)
     hide: Hide = _setting("molecules", "What training hides and predicts: single molecules or whole non-zeros.")
@@ -118,6 +125,7 @@ class Config:
             "n_heads": 3,
             "attention": "dot",
             "temperature": 1.0,
+            "self_rate": 0.0,
             "dropout_rate": 0.5,
             "attention_dropout_rate": 0.0,
             "hide": "nonzeros",
@@ -148,6 +156,7 @@ class Config:
         settings: dict[str, Any] = {
             "n_hidden": 128,
             "reads": "genes",
+            "self_rate": 0.0,
             "hide": "nonzeros",
             "hide_rate": 0.4,
             "loss": "squared_error",

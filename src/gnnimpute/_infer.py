@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gnnimpute._nn import Autoencoder, GraphAttention
+    from gnnimpute._graph_attention import GraphAttention
+    from gnnimpute._nn import Autoencoder
     from gnnimpute._rows import Rows
 
 CHUNK = 2048

@@ -1,4 +1,4 @@
-"""The network: multi-head graph attention on a graph of fixed degree, and the autoencoder around it."""
+"""The network: an autoencoder of cells whose encoder attends to a graph."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnimpute._graph_attention import GraphAttention
 from gnnimpute._linear import Linear
 from gnnimpute._local import LEVELS, Local
 
@@ -17,78 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gnnimpute._config import Attention, Config
+    from gnnimpute._config import Config
     from gnnimpute._sparse_rows import SparseRows
-
-
-class GraphAttention(nn.Module):
-    r"""Graph attention :cite:p:`Velickovic2018` on a graph of fixed degree, heads averaged.
-
-    .. math::
-        h'_i = \frac{1}{H} \sum_{h=1}^{H} \sum_{j \in N_i} \alpha^h_{ij} W^h x_j, \qquad
-        \alpha^h_{i \cdot} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}(e^h_{ij}) / \tau
-
-    with the temperature :math:`\tau` (1 in the paper) and the score :math:`e_{ij}` of a neighbour
-
-    - ``dot``: :math:`(W x_i) \cdot (W x_j)`, the paper :cite:p:`Xu2021`;
-    - ``additive``: :math:`a \cdot W x_i + b \cdot W x_j`, the authors' code and :cite:p:`Velickovic2018`;
-    - ``mean``: no score, all neighbours alike, one head. On a graph of fixed degree this *is* the graph convolution
-      with symmetric normalisation, :math:`\hat D^{-1/2} \hat A \hat D^{-1/2} X W` :cite:p:`Kipf2017`.
-
-    Shapes: ``x`` (m, n_in), ``neighbors`` (r, k) rows of ``x``, self first -> (r, n_out).
-    """
-
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        *,
-        n_heads: int,
-        attention: Attention = "dot",
-        temperature: float = 1.0,
-        dropout_rate: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.n_heads = 1 if attention == "mean" else n_heads
-        self.attention = attention
-        self.temperature = temperature
-        self.dropout_rate = dropout_rate
-        self.weight = nn.Parameter(torch.empty(n_in, self.n_heads * n_out))
-        nn.init.xavier_uniform_(self.weight)
-        if attention == "additive":
-            self.own = nn.Parameter(torch.empty(self.n_heads, n_out))
-            self.other = nn.Parameter(torch.empty(self.n_heads, n_out))
-            nn.init.xavier_uniform_(self.own)
-            nn.init.xavier_uniform_(self.other)
-
-    def forward(self, x: Tensor, neighbors: Tensor) -> Tensor:
-        h = self.project(x)
-        return self.gather(h, neighbors, self.weights(h, neighbors))
-
-    def project(self, x: Tensor) -> Tensor:
-        """W x of every head: (m, n_in) -> (m, H, C)."""
-        return (x @ self.weight).view(len(x), self.n_heads, self.weight.shape[1] // self.n_heads)
-
-    def weights(self, h: Tensor, neighbors: Tensor) -> Tensor:
-        """Attention to each neighbour, (r, k, H); sums to 1 over the k neighbours."""
-        if self.attention == "mean":
-            return h.new_full((*neighbors.shape, 1), 1 / neighbors.shape[1])
-        if self.attention == "additive":
-            own, other = (h * self.own).sum(-1), (h * self.other).sum(-1)  # (m, H)
-            score = own[neighbors[:, :1]] + other[neighbors]  # (r, k, H)
-        else:
-            rows = h.flatten(1)  # an embedding's gradient takes less time than an index's
-            own = F.embedding(neighbors[:, 0], rows).view(-1, *h.shape[1:])
-            others = (F.embedding(j, rows).view_as(own) for j in neighbors.T)
-            score = torch.stack([(own * other).sum(-1) for other in others], dim=1)  # (r, k, H)
-        return (F.leaky_relu(score, 0.2) / self.temperature).softmax(dim=1)
-
-    def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum over neighbours, mean over heads: (m, H, C) -> (r, C), nothing of size (r, k, H, C) held."""
-        weights = F.dropout(weights, self.dropout_rate, self.training) / self.n_heads
-        heads = torch.arange(self.n_heads, device=h.device)
-        rows = neighbors[:, :, None] * self.n_heads + heads  # (r, k, H) rows of h as (m * H, C)
-        return F.embedding_bag(rows.flatten(1), h.flatten(0, 1), per_sample_weights=weights.flatten(1), mode="sum")
 
 
 class Autoencoder(nn.Module):
@@ -118,6 +49,7 @@ class Autoencoder(nn.Module):
             "n_heads": config.n_heads,
             "attention": config.attention,
             "temperature": config.temperature,
+            "self_rate": config.self_rate,
             "dropout_rate": config.attention_dropout_rate,
         }
         self.reads_components = config.reads == "components"
