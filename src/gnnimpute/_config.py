@@ -64,7 +64,11 @@ class Config:
     loss: Loss = _setting("poisson", "Loss on what was hidden: poisson, negative_binomial or squared_error (paper).")
     learning_rate: float = _setting(1e-2, "Peak learning rate of Adam.", low=0)
     weight_decay: float = _setting(1e-4, "Weight decay of Adam.", low=0)
-    n_epochs: int = _setting(50, "Most epochs: passes over all cells.", low=1)
+    n_epochs: int = _setting(
+        200,
+        "Most epochs: passes over all cells. Training mostly stops by itself within ten; few cells take more.",
+        low=1,
+    )
     patience: int = _setting(
         2, "Epochs without a better validation loss, and at least 64 steps, after which training stops.", low=1
     )
