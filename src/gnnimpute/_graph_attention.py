@@ -81,7 +81,7 @@ class GraphAttention(nn.Module):
             score = torch.stack([(own * other).sum(-1) for other in others], dim=1)  # (r, k, H)
         score = F.leaky_relu(score, 0.2) / self.temperature
         if self.self_rate:
-            score[:, 0] += self.self_rate * self.self_score
+            score = score + F.pad(self.self_rate * self.self_score[None], (0, 0, 0, score.shape[1] - 1))
         return score.softmax(dim=1)
 
     def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
