@@ -68,6 +68,21 @@ def test_scales_agree(fitted, counts, graph):
     assert (detected >= at_depth - 1e-5).all()
 
 
+def test_the_deeper_cells_are_the_more_they_learn_to_attend_to_themselves():
+    rng = np.random.default_rng(0)
+    place = rng.normal(size=(160, 6))
+    rate = np.exp(0.6 * place @ rng.normal(size=(6, 60)))
+    graph = NeighborGraph.from_embedding(place, n_neighbors=5)
+    own = {}
+    for depth in (100, 10_000):
+        counts = sp.csr_matrix(rng.poisson(depth * rate / rate.sum(1, keepdims=True)).astype(np.float32))
+        learnt, flat = (GNNImputer(Config(n_epochs=40, self_rate=r)).fit(counts, graph) for r in (30.0, 0.0))
+        own[depth] = learnt.attention(counts, graph).diagonal().mean()
+        assert own[depth] > flat.attention(counts, graph).diagonal().mean() + 0.1
+        assert min(learnt.history_["validation"]) < min(flat.history_["validation"])
+    assert own[10_000] > own[100] + 0.1
+
+
 def test_genes_and_cells_are_columns_and_rows_of_the_whole(fitted, counts, graph):
     whole = fitted.transform(counts, graph)
     np.testing.assert_array_equal(fitted.transform(counts, graph, genes=["gene7", "gene0"]), whole[:, [7, 0]])
