@@ -51,7 +51,7 @@ def test_genes_that_are_missing_change_little_of_the_others(
     for _, _, left, _, off, _, alike in rows[:4]:  # of a tenth of so few genes nothing can be asked
         assert float(left.strip("%")) < 90
         assert abs(float(off.strip("%"))) < 5
-        assert float(alike) > 0.95
+        assert float(alike) > 0.93  # .95 without a score of a cell's own: who listens to itself misses its genes more
 
 
 @pytest.mark.slow
