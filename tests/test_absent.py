@@ -6,9 +6,10 @@ import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 import gnnimpute as gi
-from gnnimpute._absent import reader
+from gnnimpute._absent import best_guess, reader
 
 N_CELLS, N_GENES = 400, 200
 GENES = np.array([f"gene{g}" for g in range(N_GENES)])
@@ -55,6 +56,35 @@ def test_depth_is_that_of_all_genes(imputer, counts, graph, absent, output):
         found = imputer.transform(counts[:, there], graph, names=GENES[there], estimate=estimate, **asked)
         assert abs(off(found, whole)) < 0.04
         assert np.corrcoef(found.ravel(), whole.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    "config", [gi.Config(n_epochs=10), gi.Config(n_epochs=10, reads="genes")], ids=lambda c: c.reads
+)
+def test_genes_that_are_there_tell_of_those_that_are_not(counts, graph, config):
+    imputer = gi.GNNImputer(config).fit(counts, graph, genes=GENES)
+    there = np.random.default_rng(0).permutation(N_GENES)[: N_GENES // 4]
+    some = counts[:, there]
+    whole, found = (
+        imputer.transform(c, graph, names=GENES[names], genes=GENES[20:])
+        for c, names in ((counts, slice(None)), (some, there))
+    )
+    deviation = [(np.log1p(values) - np.log1p(whole).mean(0)).ravel() for values in (whole, found)]
+    assert np.corrcoef(*deviation)[0, 1] > 0.9
+    expected = imputer.transform(some, graph, names=GENES[there], genes=GENES[there], output="counts")
+    np.testing.assert_allclose(expected.sum(1), some.sum(1).A1, rtol=1e-4)
+
+
+def test_the_best_guess_is_the_regression_on_what_is_there():
+    rng = np.random.default_rng(0)
+    loadings, noise, read = rng.normal(size=(12, 3)), rng.gamma(2.0, size=12), rng.normal(size=(12, 4))
+    away = np.arange(12) % 3 == 0
+    covariance = loadings @ loadings.T + np.diag(noise)
+    expected = np.zeros((12, 4))
+    expected[~away] = np.linalg.solve(covariance[np.ix_(~away, ~away)], covariance[np.ix_(~away, away)] @ read[away])
+    given = {"read": read, "away": away, "loadings": loadings, "noise": noise}
+    found = best_guess(**{name: torch.from_numpy(array) for name, array in given.items()})
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
 
 
 def test_a_model_that_lacks_nothing_is_itself(imputer):
@@ -108,6 +138,9 @@ def test_a_value_that_is_not_there_is_not_explained(counts, graph):
     adata = anndata.AnnData(counts[:, 5:].copy())
     adata.var_names = GENES[5:]
     gi.pp.prepare(adata, min_genes=1)
-    assert gi.tl.explain(adata, "3", "gene7", imputer=imputer).lower >= 0
+    found = gi.tl.explain(adata, "3", "gene7", imputer=imputer)
+    assert found.lower >= 0
+    mixed = found.linear.share * found.linear.value + (1 - found.linear.share) * found.linear.network
+    np.testing.assert_allclose(mixed * found.linear.group, found.mean, rtol=1e-4)
     with pytest.raises(KeyError, match="'gene2' is one of the model, but not of these counts"):
         gi.tl.explain(adata, "3", "gene2", imputer=imputer)

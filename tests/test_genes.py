@@ -36,9 +36,7 @@ def test_missing_genes_are_zero_and_others_ignored_and_both_are_said(matrix, cap
         aligned = align(matrix, ["LYZ", "ACTB", "CD3D", "GAPDH"], MODEL)
     np.testing.assert_array_equal(aligned.toarray(), [[3, 0, 0, 1], [7, 0, 0, 5], [11, 0, 0, 9]])
     assert aligned.dtype == np.float32
-    assert (
-        "2 of the model's 4 genes are missing from the counts: cells are read as if these were average" in caplog.text
-    )
+    assert "2 of the model's 4 genes are missing from the counts: cells are read without them" in caplog.text
     assert "2 genes of the counts are not among the model's and are ignored." in caplog.text
 
 

@@ -100,7 +100,7 @@ def align(
         raise ValueError(_none_shared(names, genes))
     if log is not None and (n_missing := len(genes) - len(found)):
         log.warning(
-            "%d of the model's %d genes are missing from the counts: cells are read as if these were average in them.",
+            "%d of the model's %d genes are missing from the counts: cells are read without them.",
             n_missing, len(genes),
         )  # fmt: skip
     if log is not None and (n_extra := counts.shape[1] - len(found)):

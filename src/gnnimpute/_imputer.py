@@ -141,7 +141,7 @@ class GNNImputer:
             Neighbours among the same cells.
         names
             Gene name of each column; needed if the columns are not the fitted genes in the same order. Genes that are
-            missing are read as if they were average, and imputed too: the posterior of these is the mean.
+            missing are read as the others let expect, and imputed too: the posterior of these is the mean.
         genes
             Names of the genes to impute; by default all fitted genes, in their order.
         cells

@@ -39,6 +39,7 @@ class Autoencoder(nn.Module):
     scale: Tensor
     target_total: Tensor
     spread: Tensor
+    there: Tensor | None
 
     def __init__(self, n_genes: int, config: Config) -> None:
         super().__init__()
@@ -70,6 +71,8 @@ class Autoencoder(nn.Module):
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_inputs))
         self.register_buffer("target_total", torch.ones(()))
+        # Which genes are among the rows that it reads, 1 or 0 each, if not all are: (n_genes,).
+        self.register_buffer("there", None, persistent=False)
         if not self.is_share:
             # Genes differ a thousandfold in expression: each is predicted in units of its own standard deviation.
             self.register_buffer("spread", torch.ones(n_genes))
@@ -132,10 +135,24 @@ class Autoencoder(nn.Module):
         """What the last layer makes logits or expression of, (s, n_hidden)."""
         return F.relu(self.norm3(self.expand(latent[:, : self.n_latent])))
 
-    def shares(self, latent: Tensor) -> Tensor:
-        """Share of each gene in each cell, (s, n_genes): what logits stand for."""
-        decoded = self._decoded(latent)
-        return decoded.div_(decoded.sum(1, keepdim=True)) if self._is_mixed(latent) else decoded.softmax(1)
+    def shares(
+        self, latent: Tensor, genes: NDArray[np.int64] | slice = slice(None), log_normalizer: Tensor | None = None
+    ) -> Tensor:
+        """Share of each gene in each cell, (s, n_genes): what logits stand for; of some genes, given the normaliser."""
+        decoded = self._decoded(latent, genes)
+        if log_normalizer is not None:
+            if self._is_mixed(latent):
+                return decoded.div_(log_normalizer.exp()[:, None])
+            return decoded.sub_(log_normalizer[:, None]).exp_()
+        if not self._is_mixed(latent):
+            decoded = decoded.softmax(1)
+            if self.there is None:
+                return decoded
+        return decoded.div_(self.whole(decoded)[:, None])
+
+    def whole(self, decoded: Tensor) -> Tensor:
+        """What each cell's are divided by to be shares of it, (s,); those of the genes that it has sum to `seen`."""
+        return decoded.sum(1) if self.there is None else decoded @ self.there / self.seen
 
     def with_normalizers(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """What one gene alone can be decoded from: the latent, and the logarithm of what is decoded in all, (s,)."""
@@ -146,7 +163,9 @@ class Autoencoder(nn.Module):
         if self._is_mixed(latent):
             # The network's own has to stand in the latent: it is mixed with the linear part gene by gene.
             mixed = self._mixed((logits - normalizer[:, None]).exp(), latent)
-            latent, normalizer = torch.cat([latent, normalizer[:, None]], 1), mixed.sum(1).log()
+            latent, normalizer = torch.cat([latent, normalizer[:, None]], 1), self.whole(mixed).log()
+        elif self.there is not None:
+            normalizer = normalizer + self.whole((logits - normalizer[:, None]).exp()).log()
         return latent, normalizer
 
     def _is_mixed(self, latent: Tensor) -> bool:

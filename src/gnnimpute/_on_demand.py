@@ -87,11 +87,10 @@ class Values:
     ) -> NDArray[np.float32]:
         # PyTorch's own memory: the last bit of a product varies with how NumPy's is aligned.
         latent = torch.tensor(cells.latent, device=self.decoder.network.mean.device)
-        if 2 * len(columns) < len(self.decoder.network.mean):
-            normalizer = torch.from_numpy(cells.log_normalizer).to(latent.device)
-            decoded = self.decoder.decoded(latent, columns, normalizer)
-        else:
-            decoded = self.decoder.decoded(latent)[:, columns]
+        normalizer = torch.from_numpy(cells.log_normalizer).to(latent.device)
+        few = 2 * len(columns) < len(self.decoder.network.mean)
+        decoded = self.decoder.decoded(latent, columns if few else _ALL, normalizer)
+        decoded = decoded if few else decoded[:, columns]
         return self.decoder.scaled(
             decoded, cells.total, cells.unit, columns=columns, own=own, estimate=self.estimate, output=self.output
         )

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gnnimpute._counts import totals
 from gnnimpute._explanation import LinearPart
 from gnnimpute._infer import embed
 from gnnimpute._rows import Rows
@@ -33,9 +32,10 @@ def linear_part(
     latent = embed(network, rows, graph)[cell : cell + 1]
     own_latent = latent[:, : network.n_latent]
     # Both parts are scaled alike, so that the shares of all genes sum to 1.
-    whole = float(network.decode(latent).exp().sum()) if network.is_share else float(network.target_total)
-    scale = float(totals(counts[cell])[0]) / whole
-    alone = (network.shares if network.is_share else network.decode)(own_latent)[0, gene]
+    whole = float(network.whole(network.decode(latent).exp())) if network.is_share else float(network.target_total)
+    scale = float(rows.total[cell]) / whole
+    decoded = network.decode(own_latent)[0]
+    alone = (decoded.softmax(0) if network.is_share else decoded)[gene]
     z = latent[:, network.n_latent :]
     slope = network.linear.coefficients[gene]
     others = graph.indices[cell, 1:]

@@ -160,13 +160,10 @@ class Decoder:
         log_normalizer: torch.Tensor | None = None,
     ) -> NDArray[np.float32]:
         """What the network says, scaled to the median total; of some genes, given the normaliser of all."""
-        if not self.network.is_share:
-            decoded = self.network.decode(latent, columns)
-        elif log_normalizer is None:
-            decoded = self.network.shares(latent) * self.network.target_total
+        if self.network.is_share:
+            decoded = self.network.shares(latent, columns, log_normalizer) * self.network.target_total
         else:
-            decoded = torch.exp(self.network.decode(latent, columns) - log_normalizer[:, None])
-            decoded *= self.network.target_total
+            decoded = self.network.decode(latent, columns)
         normalized: NDArray[np.float32] = decoded.cpu().numpy()
         return normalized
 
