@@ -141,7 +141,8 @@ class GNNImputer:
             Neighbours among the same cells.
         names
             Gene name of each column; needed if the columns are not the fitted genes in the same order. Genes that are
-            missing are read as the others let expect, and imputed too: the posterior of these is the mean.
+            missing are read as the others let expect (as average, if the model is of hidden non-zeros), and imputed
+            too: the posterior of these is the mean.
         genes
             Names of the genes to impute; by default all fitted genes, in their order.
         cells

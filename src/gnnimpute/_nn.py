@@ -151,7 +151,7 @@ class Autoencoder(nn.Module):
         return decoded.div_(self.whole(decoded)[:, None])
 
     def whole(self, decoded: Tensor) -> Tensor:
-        """What each cell's are divided by to be shares of it, (s,); those of the genes that it has sum to `seen`."""
+        """Sum over the genes of each cell, (s,), that makes shares of what is decoded; of those there, over `seen`."""
         return decoded.sum(1) if self.there is None else decoded @ self.there / self.seen
 
     def with_normalizers(self, latent: Tensor) -> tuple[Tensor, Tensor]:
