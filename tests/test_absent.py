@@ -51,7 +51,7 @@ def test_depth_is_that_of_all_genes(imputer, counts, graph, absent, output):
     share = counts[:, there].sum() / counts.sum()
     assert share < 0.9  # so much lower would depths be
     asked = {"output": output, "genes": GENES[there]}
-    for estimate in ("mean", "detected", *(["posterior"] if imputer.dispersion_ is not None else [])):
+    for estimate in ("mean", "detected", *(["posterior"] if imputer.spread_ is not None else [])):
         whole = imputer.transform(counts, graph, estimate=estimate, **asked)
         found = imputer.transform(counts[:, there], graph, names=GENES[there], estimate=estimate, **asked)
         assert abs(off(found, whole)) < 0.04

@@ -182,8 +182,8 @@ def test_a_fit_finds_twins_and_the_posterior_follows(
     posterior = imputer.transform(counts, graph, estimate="posterior", output="counts")
     mean = imputer.transform(counts, graph, output="counts")
     prior = imputer.covarying_.given(mean, counts.toarray())
-    theta = imputer.dispersion_
-    np.testing.assert_allclose(posterior, prior * (theta + counts.toarray()) / (theta + prior), rtol=1e-4, atol=1e-5)
+    ratio = prior / imputer.spread_.dispersion + imputer.spread_.fano
+    np.testing.assert_allclose(posterior, (prior + ratio * counts.toarray()) / (1 + ratio), rtol=1e-4, atol=1e-5)
     size = imputer.further(counts, graph)[0]
     np.testing.assert_allclose(size, posterior, rtol=1e-4, atol=1e-5)
 
@@ -236,9 +236,10 @@ def test_a_twin_that_is_missing_says_nothing(imputer: GNNImputer, counts: sp.csr
     )
     others = imputer.covarying_.weights.toarray() * there
     others[twin] = 0
-    own, theta = counts.toarray() * there, imputer.dispersion_[gene]
+    own = counts.toarray() * there
     prior = Covarying(sp.csr_matrix(others)).given(mean, own)[:, gene]
-    without = prior * (theta + own[:, gene]) / (theta + prior)
+    ratio = prior / imputer.spread_.dispersion[gene] + imputer.spread_.fano[gene]
+    without = (prior + ratio * own[:, gene]) / (1 + ratio)
     np.testing.assert_allclose(posterior[:, gene], without, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(posterior[:, twin], mean[:, twin])
 

@@ -52,7 +52,7 @@ def test_every_kind_gives_finite_values_that_are_not_negative(counts, graph, los
         assert values.min() >= 0
     assert np.isfinite(imputer.embed(counts, graph)).all()
     if hide == "nonzeros":
-        assert imputer.dispersion_ is None
+        assert imputer.spread_ is None
         with pytest.raises(ValueError, match=r"estimate='posterior' needs .* Config\(hide='molecules'\)"):
             imputer.transform(counts, graph, estimate="posterior")
 

@@ -45,7 +45,12 @@ def test_genes_and_cells_are_those_asked_for(fitted, data):
     np.testing.assert_allclose(out, again[[5, 4], 3:4], rtol=1e-5)
     mean, size = fitted.further(*data, cells=[9])
     np.testing.assert_allclose(mean, fitted.transform(*data, estimate="posterior", output="counts", cells=[9]), 1e-5)
-    np.testing.assert_allclose(size[0], fitted.dispersion_ + data[0][9].toarray()[0])
+    spread, prior = (
+        fitted.spread_,
+        fitted.covarying_.given(fitted.transform(*data, output="counts", cells=[9]), data[0][9].toarray())[0],
+    )
+    shape = 1 / (1 / spread.dispersion + spread.fano / prior)
+    np.testing.assert_allclose(size[0], shape + data[0][9].toarray()[0], rtol=1e-5)
 
 
 def test_the_expected_log_is_that_of_the_further_library(fitted, data):

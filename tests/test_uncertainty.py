@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from gnnimpute._estimates import posterior
+from gnnimpute._spread import Spread
 from gnnimpute._uncertainty import LARGEST, MANY, Expression, expected_log1p, quantile, redetection
 
 no_deadline = settings(deadline=None)
@@ -18,21 +19,33 @@ def one(value: float) -> np.ndarray:
     return np.array([[value]])
 
 
-@no_deadline
-@given(mean=st.floats(1e-3, 100), count=st.integers(0, 50), dispersion=st.floats(0.05, 1e3), q=st.floats(0.01, 0.99))
-def test_quantiles_are_those_of_the_gamma_distribution(mean: float, count: int, dispersion: float, q: float) -> None:
-    value = quantile(one(mean), one(count), np.array([dispersion]), q=q)[0, 0]
-    gamma = stats.gamma(dispersion + count, scale=1 / (dispersion / mean + 1))
-    assert value == pytest.approx(gamma.ppf(q), rel=1e-6)
-    assert gamma.mean() == pytest.approx(posterior(one(mean), one(count), np.array([dispersion]))[0, 0])
+def spread(dispersion: float, fano: float = 0) -> Spread:
+    return Spread(np.array([dispersion]), np.array([fano]))
+
+
+dispersions, fano_factors = st.floats(0.05, 1e3), st.one_of(st.just(0.0), st.floats(1e-3, 3))
 
 
 @no_deadline
-@given(mean=st.floats(1e-3, 50), count=st.integers(0, 50), dispersion=st.floats(0.05, 1e3), exposure=st.floats(0.1, 5))
-def test_redetection_is_what_the_negative_binomial_leaves(
-    mean: float, count: int, dispersion: float, exposure: float
+@given(mean=st.floats(0.01, 100), count=st.integers(0, 50), dispersion=dispersions, fano=fano_factors,
+       q=st.floats(0.01, 0.99))  # fmt: skip
+def test_quantiles_are_those_of_the_gamma_distribution(
+    mean: float, count: int, dispersion: float, fano: float, q: float
 ) -> None:
-    expression = Expression(one(mean), one(count), np.array([dispersion]), one(1), 1.0)
+    value = quantile(one(mean), one(count), spread(dispersion, fano), q=q)[0, 0]
+    shape = mean**2 / (fano * mean + mean**2 / dispersion)  # of the prior: squared mean over variance
+    gamma = stats.gamma(shape + count, scale=1 / (shape / mean + 1))
+    assert value == pytest.approx(gamma.ppf(q), rel=1e-6 if shape > 0.05 else 1e-5, abs=1e-30)
+    assert gamma.mean() == pytest.approx(posterior(one(mean), one(count), spread(dispersion, fano))[0, 0])
+
+
+@no_deadline
+@given(mean=st.floats(1e-3, 50), count=st.integers(0, 50), dispersion=dispersions, fano=fano_factors,
+       exposure=st.floats(0.1, 5))  # fmt: skip
+def test_redetection_is_what_the_negative_binomial_leaves(
+    mean: float, count: int, dispersion: float, fano: float, exposure: float
+) -> None:
+    expression = Expression(one(mean), one(count), spread(dispersion, fano), one(1), 1.0)
     expected, size = (part[0, 0] for part in expression.further(exposure))
     further = stats.nbinom(size, size / (size + expected))
     assert further.mean() == pytest.approx(expected)
@@ -63,33 +76,41 @@ def test_the_expected_log_of_many_genes_at_once(rng: np.random.Generator) -> Non
     assert np.isfinite(expected_log1p(mean, np.full_like(mean, np.inf), scale)).all()
 
 
-def test_simulated_cells_with_a_zero_are_detected_again_as_often_as_it_says(rng: np.random.Generator) -> None:
-    mean, dispersion, n = 1.5, 0.7, 200_000
-    expression = rng.gamma(dispersion, mean / dispersion, size=n)
+@pytest.mark.parametrize(("dispersion", "fano"), [(0.7, 0.0), (np.inf, 2.0), (2.0, 1.0)])
+def test_simulated_cells_with_a_zero_are_detected_again_as_often_as_it_says(
+    rng: np.random.Generator, dispersion: float, fano: float
+) -> None:
+    mean, n = 1.5, 200_000
+    shape = 1 / (1 / dispersion + fano / mean)
+    expression = rng.gamma(shape, mean / shape, size=n)
+    assert expression.var() == pytest.approx(fano * mean + mean**2 / dispersion, rel=0.05)
     first, second = rng.poisson(expression), rng.poisson(expression)
     for count in (0, 2):
         share = (second[first == count] > 0).mean()
-        assert redetection(one(mean), one(count), np.array([dispersion]))[0, 0] == pytest.approx(share, abs=0.01)
-    low, high = (quantile(one(mean), one(0), np.array([dispersion]), q=q)[0, 0] for q in (0.1, 0.9))
+        assert redetection(one(mean), one(count), spread(dispersion, fano))[0, 0] == pytest.approx(share, abs=0.01)
+    low, high = (quantile(one(mean), one(0), spread(dispersion, fano), q=q)[0, 0] for q in (0.1, 0.9))
     inside = (low < expression[first == 0]) & (expression[first == 0] < high)
     assert inside.mean() == pytest.approx(0.8, abs=0.01)
 
 
 def test_without_dispersion_nothing_is_uncertain_but_chance() -> None:
     mean, counts = np.array([[0.5, 30.0]]), np.array([[0.0, 4.0]])
-    for dispersion in (np.full(2, np.inf), np.full(2, LARGEST)):
-        np.testing.assert_allclose(quantile(mean, counts, dispersion, q=0.9), mean, rtol=2e-3)
-        np.testing.assert_allclose(redetection(mean, counts, dispersion), 1 - np.exp(-mean), rtol=1e-4)
+    for by_chance in (Spread.none(2), Spread(np.full(2, LARGEST), np.zeros(2))):
+        np.testing.assert_allclose(quantile(mean, counts, by_chance, q=0.9), mean, rtol=2e-3)
+        np.testing.assert_allclose(redetection(mean, counts, by_chance), 1 - np.exp(-mean), rtol=1e-4)
 
 
 def test_nothing_expected_is_nothing_for_sure() -> None:
-    dispersion = np.array([2.0])
-    assert quantile(one(0), one(0), dispersion, q=0.99)[0, 0] == 0
-    assert redetection(one(0), one(0), dispersion)[0, 0] == 0
+    for some in (spread(2), spread(np.inf), spread(2, 1), spread(np.inf, 0.1)):
+        assert quantile(one(0), one(0), some, q=0.99)[0, 0] == 0
+        assert redetection(one(0), one(0), some)[0, 0] == 0
+
+
+OF_TWO = Spread(np.array([1.0, 8.0]), np.array([0.0, 0.5]))
 
 
 def test_scales_of_the_interval_agree() -> None:
-    expression = Expression(np.array([[2.0, 3.0]]), np.array([[0.0, 5.0]]), np.array([1.0, 8.0]), one(1.0), 4.0)
+    expression = Expression(np.array([[2.0, 3.0]]), np.array([[0.0, 5.0]]), OF_TWO, one(1.0), 4.0)
     at_depth = np.array(expression.interval(0.9, "counts"))
     normalized = np.array(expression.interval(0.9, "normalized"))
     np.testing.assert_allclose(normalized, at_depth * 4)

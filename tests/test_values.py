@@ -18,6 +18,7 @@ from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._masking import Split
 from gnnimpute._nn import Autoencoder
 from gnnimpute._rows import Rows
+from gnnimpute._spread import Spread
 from gnnimpute._values import Decoder, check_choices, new_array
 
 TARGET_TOTAL = 50.0
@@ -39,7 +40,8 @@ def a_decoder(loss: str, hide: str) -> Decoder:
         torch.nn.init.normal_(network.out.weight)
         torch.nn.init.normal_(network.out.bias)
     network.target_total.fill_(TARGET_TOTAL)
-    return Decoder(network, config, np.geomspace(0.1, 1e4, 60).astype(np.float32))
+    dispersion, fano = np.geomspace(0.1, 1e4, 60), np.linspace(0, 1, 60)
+    return Decoder(network, config, Spread(dispersion.astype(np.float32), fano.astype(np.float32)))
 
 
 def values(decoder: Decoder, counts: sp.csr_matrix, latent: torch.Tensor, **options: Any) -> np.ndarray:
@@ -88,9 +90,9 @@ def test_estimates_are_taken_at_the_depth_of_the_cell(
     decoder = a_decoder(loss, hide)
     at_depth = {e: values(decoder, counts, latent, estimate=e, output="counts") for e in get_args(Estimate)}
     mean = at_depth["mean"]
-    assert decoder.dispersion is not None
+    assert decoder.spread is not None
     np.testing.assert_allclose(
-        at_depth["posterior"], posterior(mean, counts.toarray(), decoder.dispersion), rtol=1e-5, atol=1e-6
+        at_depth["posterior"], posterior(mean, counts.toarray(), decoder.spread), rtol=1e-5, atol=1e-6
     )
     if (loss, hide) == ("squared_error", "nonzeros"):  # such a network says what is beyond the one molecule
         raw = 1 + decoder.network.decode(latent).detach().numpy() * depth(counts)
@@ -102,7 +104,7 @@ def test_estimates_are_taken_at_the_depth_of_the_cell(
         assert (at_depth["detected"] >= mean * 0.99999).all()
 
 
-def test_posterior_without_dispersions_is_the_mean(counts: sp.csr_matrix, latent: torch.Tensor) -> None:
+def test_posterior_without_a_spread_is_the_mean(counts: sp.csr_matrix, latent: torch.Tensor) -> None:
     fitted = a_decoder("poisson", "molecules")
     decoder = Decoder(fitted.network, fitted.config, None)
     np.testing.assert_array_equal(
@@ -132,7 +134,7 @@ def test_cells_without_counts_have_finite_values(latent: torch.Tensor, estimate:
     assert value.min() >= 0
 
 
-def test_dispersions_are_those_that_were_simulated(rng: np.random.Generator) -> None:
+def test_the_spread_is_what_was_simulated(rng: np.random.Generator) -> None:
     """Cells that differ from what the network says: half of the genes by chance alone, half by far more."""
     decoder = a_decoder("poisson", "molecules")
     latent = torch.from_numpy(rng.normal(size=(600, 4)).astype(np.float32))
@@ -142,13 +144,15 @@ def test_dispersions_are_those_that_were_simulated(rng: np.random.Generator) -> 
     expression = 2000 * share * own
     kept, held_out = (sp.csr_matrix(rng.poisson(expression * part).astype(np.float32)) for part in (1 - rate, rate))
     fitted, _ = decoder.fit_posterior(Split(kept, held_out), latent)
-    assert fitted.shape == (60,)
-    assert (fitted > 0).all()
-    assert np.median(fitted[::2]) == pytest.approx(0.5, rel=1)
-    assert np.median(fitted[1::2]) > 20 * np.median(fitted[::2])
+    dispersion, fano = fitted
+    assert dispersion.shape == fano.shape == (60,)
+    assert (dispersion > 0).all()
+    assert np.median(dispersion[::2]) == pytest.approx(0.5, rel=1)
+    assert np.median(dispersion[1::2]) > 20 * np.median(dispersion[::2])
+    assert np.median(fano[1::2]) < 0.05
 
 
-def test_dispersions_are_the_same_from_any_blocks(
+def test_the_spread_is_the_same_from_any_blocks(
     counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = a_decoder("poisson", "molecules")
@@ -210,7 +214,7 @@ def test_threads_are_given_back_while_an_error_is_looked_at(
         next(iter(blocks))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_values, "fit_dispersion", fails)
+    monkeypatch.setattr(_values, "fit_spread", fails)
     monkeypatch.setattr(_values, "cells_at_once", lambda *_: 5)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from gnnimpute._spread import Spread
+
 METHODS = ("gene mean", "neighbour and gene mean", "PCA", "gnnimpute")
 WORST = "gene mean"
 MEAN, BEST = "the true mean", "its posterior"
@@ -47,8 +49,8 @@ class Simulated(NamedTuple):
     counts: AnnData
     mean: np.ndarray
     """Expected counts, of shape (n_cells, n_genes)."""
-    dispersion: np.ndarray
-    """Of each gene, of shape (n_genes,); infinite where cells do not differ from the mean."""
+    spread: Spread
+    """How far the cells differ from the mean."""
 
     @classmethod
     def like(cls, path: Path) -> Simulated:
@@ -58,30 +60,32 @@ class Simulated(NamedTuple):
         imputer = gi.tl.fit(adata)
         counts = sp.csr_matrix(adata.layers["counts"])
         graph = gi.NeighborGraph.from_sparse(adata.obsp["gnnimpute_neighbors_distances"], nearest="smallest")
-        mean, dispersion = imputer.transform(counts, graph, output="counts"), imputer.dispersion_
+        mean, spread = imputer.transform(counts, graph, output="counts"), imputer.spread_
         rng = np.random.default_rng(0)
         # A gamma distribution of shape 1e6 is a point, for counts.
-        shape = np.minimum(dispersion, 1e6)
-        rows = [sp.csr_matrix(rng.poisson(row * rng.gamma(shape) / shape).astype(np.float32)) for row in mean]
-        return cls(AnnData(sp.vstack(rows, "csr"), obs=adata.obs[[]], var=adata.var[[]]), mean, dispersion)
+        rows = []
+        for row in mean:
+            shape = np.clip(spread.size(row), 1e-9, 1e6)
+            rows.append(sp.csr_matrix(rng.poisson(row * rng.gamma(shape) / shape).astype(np.float32)))
+        return cls(AnnData(sp.vstack(rows, "csr"), obs=adata.obs[[]], var=adata.var[[]]), mean, spread)
 
     def known(self, protocol: Protocol, seed: int) -> dict[str, dict[str, float]]:
         """Metrics of who knows what the counts were drawn from: of molecules, without and with the counts left."""
         case = Case.make(self.counts, protocol, seed=seed)
-        mean, dispersion = self.mean[case.cells][:, case.genes], self.dispersion[case.genes]
+        mean, spread = self.mean[case.cells][:, case.genes], self.spread.of(case.genes)
         if protocol.kind == "mask":
-            values = {DETECTED: of_detected(mean, dispersion)}
+            values = {DETECTED: of_detected(mean, spread)}
         else:
             mean = (1 - protocol.rate) * mean
-            values = {MEAN: mean, BEST: posterior(mean, case.adata.X.toarray(), dispersion)}
+            values = {MEAN: mean, BEST: posterior(mean, case.adata.X.toarray(), spread)}
         where = {"cells": case.cells, "genes": case.genes, "rng": seed}
         scores = {name: gi.metrics.score(case.hold_out, value, **where) for name, value in values.items()}
         return {name: {metric: one.value for metric, one in score.items()} for name, score in scores.items()}
 
 
-def of_detected(mean: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
+def of_detected(mean: np.ndarray, spread: Spread) -> np.ndarray:
     """Expected count of who was detected, of a negative binomial: the mean over the probability of one or more."""
-    size = np.minimum(dispersion, 1e6)
+    size = np.clip(spread.size(mean), 1e-9, 1e6)
     return mean / -np.expm1(-size * np.log1p(np.maximum(mean, 1e-9) / size))
 
 

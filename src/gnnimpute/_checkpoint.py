@@ -6,7 +6,7 @@ import json
 import logging
 import zlib
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +19,7 @@ from gnnimpute._cells import Cells
 from gnnimpute._config import Config
 from gnnimpute._covarying import Covarying
 from gnnimpute._nn import Autoencoder
+from gnnimpute._spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CSR = "data", "indices", "indptr"
+_Arrays = TypeVar("_Arrays", Cells, Spread)
 
 
 def identity(split: Split, graph: NeighborGraph, config: Config) -> dict[str, Any]:
@@ -124,7 +126,7 @@ class Model(NamedTuple):
     config: Config
     genes: NDArray[np.str_]
     network: Autoencoder
-    dispersion: NDArray[np.float32] | None
+    spread: Spread | None
     covarying: Covarying
     history: dict[str, list[float]]
     best_epoch: int
@@ -135,8 +137,8 @@ class Model(NamedTuple):
 def save_model(path: Path, model: Model) -> None:
     """Write a model to one file."""
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
-    if model.dispersion is not None:
-        tensors["dispersion"] = torch.from_numpy(model.dispersion)
+    if model.spread is not None:
+        tensors |= {f"spread.{name}": torch.from_numpy(values) for name, values in model.spread._asdict().items()}
     tensors |= {f"covarying.{name}": torch.from_numpy(getattr(model.covarying.weights, name)) for name in _CSR}
     if model.cells is not None:
         tensors |= {f"cells.{name}": torch.from_numpy(values) for name, values in model.cells._asdict().items()}
@@ -161,17 +163,13 @@ def load_model(path: Path) -> Model:
         config = Config.from_dict(about["config"])
         network = Autoencoder(len(about["genes"]), config)
         network.load_state_dict(part(tensors, "network."))
-        dispersion = tensors["dispersion"].numpy() if "dispersion" in tensors else None
+        spread = _arrays(Spread, part(tensors, "spread."))
         genes = np.asarray(about["genes"], dtype=str)
         csr = tuple(tensors[f"covarying.{name}"].numpy() for name in _CSR)
         covarying = Covarying(sp.csr_matrix(csr, 2 * genes.shape))
-        cells = (
-            Cells(**{name: kept.numpy() for name, kept in found.items()})
-            if (found := part(tensors, "cells."))
-            else None
-        )
+        cells = _arrays(Cells, part(tensors, "cells."))
         learnt = about["history"], about["best_epoch"], about.get("origin", {})
-        return Model(config, genes, network, dispersion, covarying, *learnt, cells)
+        return Model(config, genes, network, spread, covarying, *learnt, cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
         raise ValueError(msg) from error
@@ -203,6 +201,11 @@ def read_tensors(path: Path, *, what: str) -> tuple[dict[str, torch.Tensor], dic
 def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """The tensors whose name starts with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _arrays(kind: type[_Arrays], tensors: dict[str, torch.Tensor]) -> _Arrays | None:
+    """A tuple of arrays, `None` if none was written."""
+    return kind(**{name: values.numpy() for name, values in tensors.items()}) if tensors else None
 
 
 def _checksum(arrays: list[NDArray[Any]]) -> int:

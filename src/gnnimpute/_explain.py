@@ -110,8 +110,9 @@ def explain(
         },
         index=names[cells],
     )
-    dispersion = float(np.asarray(imputer.dispersion_)[column])
     prior, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
+    assert imputer.spread_ is not None  # or there were no interval
+    ratio = float(imputer.spread_.of(slice(column, column + 1)).variance_ratio(np.array([prior]))[0])
     return Explanation(
         cell=cell,
         gene=gene,
@@ -124,7 +125,7 @@ def explain(
         level=level,
         redetection=float(imputer.redetection(counts, graph, **source)[0, 0]),
         own_weight=float(weights.data[~others].sum()),
-        own_pull=prior / (prior + dispersion),
+        own_pull=ratio / (1 + ratio),
         target_total=imputer.target_total_,
         neighbors=neighbors,
         linear=linear_part(imputer, counts, graph, cell=here, gene=column),

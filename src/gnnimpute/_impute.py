@@ -150,7 +150,7 @@ def impute(
         if config is not None:
             msg = "imputer= is fitted, with its own settings: leave out config=, or fit another with gi.tl.fit."
             raise ValueError(msg)
-        wanted.check(can_be_posterior=imputer.dispersion_ is not None)
+        wanted.check(can_be_posterior=imputer.spread_ is not None)
         chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_, preferred=chosen.genes))
     made = (_lazily if is_lazy(chosen.counts) else _in_memory)(adata, imputer, chosen, wanted, out)
 

@@ -49,10 +49,10 @@ class GNNImputer:
         Names of the modelled genes, of shape (n_genes,).
     network_
         The trained network.
-    dispersion_, covarying_
-        For ``estimate="posterior"``: dispersion of each gene, of shape (n_genes,), `None` if whole non-zeros were
-        hidden; and which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes), which
-        ``detected`` of hidden non-zeros takes too.
+    spread_, covarying_
+        For ``estimate="posterior"``: how far cells differ from the mean, ``dispersion`` and ``fano`` of each gene, each
+        of shape (n_genes,), `None` if whole non-zeros were hidden; and which genes covary, with ``weights``, a sparse
+        matrix of shape (n_genes, n_genes), which ``detected`` of hidden non-zeros takes too.
     cells_
         What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_
@@ -110,11 +110,11 @@ class GNNImputer:
         self.genes_, self.network_ = names, trained.network
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
-        self.dispersion_, self.covarying_, self.cells_ = None, Covarying.none(len(names)), None
+        self.spread_, self.covarying_, self.cells_ = None, Covarying.none(len(names)), None
         rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, self.network_)
         latent = _infer.embed(self.network_, rows, made)
         if self.config.hide == "molecules":
-            self.dispersion_, self.covarying_ = self._decoder.fit_posterior(split, latent)
+            self.spread_, self.covarying_ = self._decoder.fit_posterior(split, latent)
         else:
             self.covarying_ = self._decoder.fit_covarying(rows, latent)
         return self
@@ -161,7 +161,7 @@ class GNNImputer:
         `out`, or a `float32` array of shape (n_cells, n_genes).
         """
         made, rows = self._reading(counts, names, graph)
-        check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
+        check_choices(estimate, output, can_be_posterior=self.spread_ is not None)
         wanted = Wanted.of(graph.n_cells, self.genes_, genes=genes, cells=cells)
         out = wanted.place(out)
         latent = _infer.embed(made.network_, rows, graph)
@@ -183,7 +183,7 @@ class GNNImputer:
             File to write. It is there whole or not at all.
         """
         self._check_fitted()
-        learnt = self.genes_, self.network_, self.dispersion_, self.covarying_
+        learnt = self.genes_, self.network_, self.spread_, self.covarying_
         training = self.history_, self.best_epoch_, self.origin_
         _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt, *training, self.cells_))
 
@@ -201,7 +201,7 @@ class GNNImputer:
         model = _checkpoint.load_model(Path(path))
         imputer = cls(model.config, device=device)
         imputer.genes_, imputer.network_ = model.genes, model.network.to(device_named(device)).eval()
-        imputer.dispersion_, imputer.covarying_, imputer.cells_ = model.dispersion, model.covarying, model.cells
+        imputer.spread_, imputer.covarying_, imputer.cells_ = model.spread, model.covarying, model.cells
         imputer.history_, imputer.best_epoch_, imputer.origin_ = model.history, model.best_epoch, model.origin
         return imputer
 
@@ -227,7 +227,7 @@ class GNNImputer:
 
     @property
     def _decoder(self) -> Decoder:
-        return Decoder(self.network_, self.config, self.dispersion_, self.covarying_)
+        return Decoder(self.network_, self.config, self.spread_, self.covarying_)
 
     def _reading(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> tuple[GNNImputer, Rows]:
         """These counts, and the imputer as it reads them."""

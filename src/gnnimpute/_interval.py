@@ -205,7 +205,7 @@ def check_level(level: float) -> None:
 
 
 def check_trained_on_molecules(*, can_be_posterior: bool) -> None:
-    """Raise ValueError for a model that knows no dispersions."""
+    """Raise ValueError for a model that knows no spread of genes."""
     if not can_be_posterior:
         msg = (
             "Intervals, and what another library would show, need a model that was trained on hidden molecules, which "
@@ -231,7 +231,7 @@ def wanted_of(
     """Which values are asked for, of a model that has distributions of them."""
     imputer._check_fitted()
     check_choices("mean", output, can_be_posterior=True)
-    check_trained_on_molecules(can_be_posterior=imputer.dispersion_ is not None)
+    check_trained_on_molecules(can_be_posterior=imputer.spread_ is not None)
     return Wanted.of(graph.n_cells, imputer.genes_, genes=genes, cells=cells)
 
 

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute._counts import totals
-from gnnimpute._estimates import dispersion_weights, group_ratio
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._local import nearest
+from gnnimpute._spread import dispersion_weights, group_ratio
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:

@@ -204,7 +204,7 @@ def values(
     ValueError
         If no cells are kept, or `estimate` needs their counts.
     """
-    check_choices(estimate, output, can_be_posterior=self.dispersion_ is not None)
+    check_choices(estimate, output, can_be_posterior=self.spread_ is not None)
     if self.cells_ is None:
         msg = "This imputer keeps no cells: call `keep(counts, graph)` first, or `transform(counts, graph)`."
         raise ValueError(msg)

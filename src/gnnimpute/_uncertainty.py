@@ -1,20 +1,21 @@
 r"""How sure a value is: its interval, and what another library of the same cell would show.
 
-The expression :math:`x` of a gene in a cell has the prior :math:`\mathrm{Gamma}(\theta, \theta / \lambda)` of
-:func:`gnnimpute._estimates.posterior` and, given the count :math:`y`, the posterior
+The expression :math:`x` of a gene in a cell has the gamma prior of :mod:`gnnimpute._spread`, whose shape is
+:math:`s = 1 / (1 / \theta + b / \lambda)`, and, given the count :math:`y`, the posterior
 
-.. math:: x \mid y \sim \mathrm{Gamma}\left(\theta + y,\; \theta / \lambda + 1\right) .
+.. math:: x \mid y \sim \mathrm{Gamma}\left(s + y,\; s / \lambda + 1\right) .
 
 A further count with exposure :math:`e` (1: a library as deep as the cell's own) is then negative binomial with size
-:math:`\theta + y` and mean :math:`e\, E[x \mid y]`.
+:math:`s + y` and mean :math:`e\, E[x \mid y]`.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gammaincinv
+from scipy.special import digamma, gammaincinv, gammaln
 
 from gnnimpute._counts import divisors
 from gnnimpute._estimates import posterior
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from gnnimpute._config import Output
     from gnnimpute._rows import Rows
+    from gnnimpute._spread import Spread
     from gnnimpute._values import Decoder, Wanted
 
     Floats = NDArray[np.floating[Any]]
@@ -35,10 +37,12 @@ MANY, MOST = 64, 1024
 """Mean count from which a count is as good as continuous, and the largest count that is summed over below that."""
 _LOOKS = frozenset((2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *range(128, MOST, 64)))
 LARGEST = 1e6
-"""Dispersions above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
+"""Shapes above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
+_SHAPES = np.geomspace(1e-9, LARGEST, 2**14)
+"""Shapes of gamma distributions whose quantiles are tabulated."""
 
 
-def quantile(mean: Floats, counts: Floats, dispersion: Floats, *, q: float) -> Floats:
+def quantile(mean: Floats, counts: Floats, spread: Spread, *, q: float) -> Floats:
     """Value that the expression lies below with probability `q`.
 
     Parameters
@@ -47,30 +51,52 @@ def quantile(mean: Floats, counts: Floats, dispersion: Floats, *, q: float) -> F
         The network's expected counts, of shape (n_cells, n_genes).
     counts
         Observed counts, of the same shape.
-    dispersion
-        Dispersion of each gene, of shape (n_genes,).
+    spread
+        Spread of each gene.
     q
         Probability.
     """
-    size = np.minimum(dispersion.astype(np.float64), LARGEST)
-    standard = np.tile(gammaincinv(size, q), (len(counts), 1))  # right where nothing was counted: nearly everywhere
-    cell, gene = np.nonzero(counts)
-    standard[cell, gene] = gammaincinv(size[gene] + counts[cell, gene], q)
-    value: Floats = standard * mean / (size + mean)
+    size = np.minimum(spread.size(mean), LARGEST)
+    value: Floats = standard_quantile(size + counts, q=q) * mean / (size + mean)
     return value
 
 
-def redetection(mean: Floats, counts: Floats, dispersion: Floats, *, exposure: float = 1.0) -> Floats:
+def standard_quantile(shape: Floats, *, q: float) -> Floats:
+    """Quantile of a gamma distribution of rate 1, from a table: each by itself takes a hundred times as long.
+
+    Parameters
+    ----------
+    shape
+        Shape of each, above 0.
+    q
+        Probability.
+    """
+    quantile: Floats = np.exp(np.interp(np.log(shape), np.log(_SHAPES), _smooth_quantiles(q)) * (1 + 1 / shape))
+    return quantile
+
+
+@lru_cache(maxsize=4)
+def _smooth_quantiles(q: float) -> Floats:
+    """Of :data:`_SHAPES`, logarithms of quantiles times s / (1 + s): straight between neighbours, to a millionth."""
+    # Where the shape s is small, the quantile is as good as (q Gamma(s + 1)) ** (1 / s), far below what a float holds.
+    few = (np.log(q) + gammaln(_SHAPES + 1)) / _SHAPES
+    with np.errstate(divide="ignore"):
+        log = np.where(few < np.log(1e-30), few, np.log(gammaincinv(_SHAPES, q)))
+    smooth: Floats = log / (1 + 1 / _SHAPES)
+    return smooth
+
+
+def redetection(mean: Floats, counts: Floats, spread: Spread, *, exposure: float = 1.0) -> Floats:
     """Probability that a further library of the same cell shows a gene at all.
 
     Parameters
     ----------
-    mean, counts, dispersion
+    mean, counts, spread
         As in :func:`quantile`.
     exposure
         Depth of the further library, in depths of the cell.
     """
-    size = np.minimum(dispersion.astype(np.float64), LARGEST)
+    size = np.minimum(spread.size(mean), LARGEST)
     none = (size + counts) * np.log1p(-exposure * mean / (size + (1 + exposure) * mean))  # log of its probability
     value: Floats = -np.expm1(none)
     return value
@@ -124,8 +150,8 @@ class Expression(NamedTuple):
     """Expected counts, given the network and the genes that covary, of shape (n_cells, n_genes)."""
     counts: Floats
     """Observed counts, of the same shape."""
-    dispersion: Floats
-    """Dispersion of each gene, of shape (n_genes,); NaN, and so is all that follows, of one that was not counted."""
+    spread: Spread
+    """Spread of each gene; NaN, and so is all that follows, of one that was not counted."""
     total: Floats
     """Total of each cell, 1 of an empty one, of shape (n_cells, 1)."""
     target_total: float
@@ -133,14 +159,14 @@ class Expression(NamedTuple):
 
     def interval(self, level: float, output: Output) -> tuple[Floats, Floats]:
         """Lower and upper end of the central interval that holds the expression with probability `level`."""
-        of = self.mean, self.counts, self.dispersion
+        of = self.mean, self.counts, self.spread
         ends = (quantile(*of, q=q) for q in ((1 - level) / 2, (1 + level) / 2))
         lower, upper = (end if output == "counts" else end * (self.target_total / self.total) for end in ends)
         return (np.log1p(lower), np.log1p(upper)) if output == "log1p" else (lower, upper)
 
     def further(self, exposure: float) -> tuple[Floats, Floats]:
         """Mean and size of the negative binomial distribution of a further count."""
-        return exposure * posterior(self.mean, self.counts, self.dispersion), self.dispersion + self.counts
+        return exposure * posterior(self.mean, self.counts, self.spread), self.spread.size(self.mean) + self.counts
 
     def further_log1p(self, exposure: float, total: float) -> Floats:
         """Expected log1p of a further count, its library scaled to `total`."""
@@ -148,7 +174,7 @@ class Expression(NamedTuple):
 
     def redetection(self, exposure: float) -> Floats:
         """Probability that a further library of the cell shows the gene at all."""
-        return redetection(self.mean, self.counts, self.dispersion, exposure=exposure)
+        return redetection(self.mean, self.counts, self.spread, exposure=exposure)
 
 
 def expressions(
@@ -157,7 +183,8 @@ def expressions(
     """Positions in the wanted cells, and the distributions of these, block by block."""
     target_total = float(decoder.network.target_total)
     cells, columns = wanted
-    dispersion = np.asarray(decoder.dispersion)[columns]
+    assert decoder.spread is not None
+    spread = decoder.spread.of(columns)
     for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
         own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
-        yield c, Expression(decoder.given(mean, own)[:, columns], own[:, columns], dispersion, total, target_total)
+        yield c, Expression(decoder.given(mean, own)[:, columns], own[:, columns], spread, total, target_total)

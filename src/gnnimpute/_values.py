@@ -14,10 +14,11 @@ from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import divisors
 from gnnimpute._covarying import Covarying, fit_covarying, looked_at
-from gnnimpute._estimates import detected, fit_dispersion, mean_of_detected, posterior
+from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._rows import Rows
+from gnnimpute._spread import Spread, fit_spread
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 _ALL = slice(None)
 
 FIT_ON = 2048
-"""Most cells that dispersions, and genes that covary, are fitted on."""
+"""Most cells that the spread of genes, and which of them covary, are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Decoder:
 
     network: Autoencoder
     config: Config
-    dispersion: NDArray[np.float32] | None
-    """(n_genes,) dispersion of each gene, for the posterior; NaN of those that are not among the counts."""
+    spread: Spread | None
+    """How far cells differ from what is expected of them, for the posterior."""
     covarying: Covarying | None = None
     """Which genes covary, for the posterior and for values of hidden non-zeros."""
 
@@ -95,10 +96,8 @@ class Decoder:
             value *= molecule
         elif estimate == "detected":
             value = detected(value)
-        if estimate == "posterior" and own is not None and self.dispersion is not None:
-            dispersion = self.dispersion[columns]
-            dispersion = np.where(np.isnan(dispersion), np.float32(np.inf), dispersion)
-            value = posterior(self.given(value, own, columns), own, dispersion)
+        if estimate == "posterior" and own is not None and self.spread is not None:
+            value = posterior(self.given(value, own, columns), own, self.spread.of(columns).known())
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
@@ -123,8 +122,8 @@ class Decoder:
         with closing(alone.blocks(rows, latent, cells, estimate=estimate, output="counts")) as blocks:
             return self._covarying(rows, cells, blocks)
 
-    def fit_posterior(self, split: Split, latent: torch.Tensor) -> tuple[NDArray[np.float32], Covarying]:
-        """What the posterior takes besides the mean: a dispersion of each gene, of shape (n_genes,), and which covary.
+    def fit_posterior(self, split: Split, latent: torch.Tensor) -> tuple[Spread, Covarying]:
+        """What the posterior takes besides the mean: the spread of each gene, and which genes covary.
 
         The latter are found by the counts that validation left, the former by the molecules that it held out.
         """
@@ -134,7 +133,7 @@ class Decoder:
         covarying = self._covarying(rows, cells, means)
         counts = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in means)
         given = ((covarying.given(mean, own), own, held_out) for mean, own, held_out in counts)
-        return fit_dispersion(given, split.kept.shape[1], ratio=rate / (1 - rate)), covarying
+        return fit_spread(given, split.kept.shape[1], ratio=rate / (1 - rate)), covarying
 
     def _covarying(
         self, rows: Rows, cells: NDArray[np.int64], blocks: Iterable[tuple[slice, NDArray[np.float32]]]
