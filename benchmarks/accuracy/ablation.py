@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import gnnimpute as gi
-from gnnimpute import _covarying, _nn, _validation
+from gnnimpute import _covarying, _nn, _spread, _validation
 
 ESTIMATES = ("mean", "posterior")
 GENE_MEAN = "mean of the gene"
@@ -35,6 +35,7 @@ class Change(NamedTuple):
     has_groups: bool = True
     has_network: bool = True
     has_covarying: bool = True
+    has_fano: bool = True
 
 
 def halved_and_doubled() -> dict[str, Change]:
@@ -51,6 +52,7 @@ CHANGES = {
     "no graph: each cell attends to itself": Change(has_graph=False),
     "no groups of cells": Change(has_groups=False),
     "no genes that covary": Change(has_covarying=False),
+    "no Fano factor": Change(has_fano=False),
     "no network: the linear part and the groups alone": Change({"n_epochs": 1}, has_network=False),
     "no linear part (and no groups), the network reads all genes": Change({"n_components": 0, "reads": "genes"}),
     "the network reads all genes": Change({"reads": "genes"}),
@@ -86,6 +88,7 @@ def losses(path: Path, change: Change, *, rate: float, seed: int) -> dict[str, f
         mock.patch.object(_nn, "LEVELS", _nn.LEVELS if change.has_groups else ()),
         mock.patch.object(_validation, "SHARES", _validation.SHARES if change.has_network else (1.0,)),
         mock.patch.object(_covarying, "MOST", _covarying.MOST if change.has_covarying else 0),
+        mock.patch.object(_spread, "FANO_FACTORS", _spread.FANO_FACTORS if change.has_fano else np.zeros(1)),
     ):
         if change.has_graph:
             imputer = gi.tl.fit(kept, config=config, rng=seed, progress=False)
