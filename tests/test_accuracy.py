@@ -83,3 +83,41 @@ def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
     assert shares["the true mean"] < 100
     assert min(masked, key=masked.__getitem__) == "the true mean of what was detected"
     assert {"gene mean", "gnnimpute", "mean of non-zeros"} < masked.keys()
+
+
+def test_replicates_are_judged_by_the_other_library_of_the_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    programs, group = rng.gamma(0.5, 6.0, (3, 400)), np.repeat([0, 1, 2], [31, 30, 30])
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(programs[group]).astype(np.float32)))
+    adata.obs["mix"] = [f"mix {g}" for g in group]
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    asked = [str(tmp_path / "in.h5ad"), "--group", "mix", "--reference", "gene mean"]
+    methods = "gene mean;no imputation;neighbour mean"
+    monkeypatch.setattr(sys, "argv", ["replicates.py", *asked, "--methods", methods])
+    script = runpy.run_path(str(SCRIPTS / "replicates.py"), run_name="__main__")
+
+    out = capsys.readouterr().out
+    assert "45 pairs" in out  # the odd one is left out
+    rows = {cells[1].strip(): cells[2:-1] for line in out.splitlines() if len(cells := line.split("|")) > 3}
+    assert float(rows["neighbour mean"][0]) < float(rows["gene mean"][0]) < float(rows["no imputation"][0])
+    assert float(rows["neighbour mean"][1].split()[0]) < 0
+    assert not rows["gene mean"][1].strip()
+
+    case = script["replicates"](adata, ["mix"], 0)
+    first, second = script["pairs"](
+        adata.obs.groupby("mix", observed=True).indices.values(), np.random.default_rng(0)
+    ).T
+    assert not np.isin(second, first).any()
+    assert (group[first] == group[second]).all()
+    assert len({*first, *second}) == 90
+    seen, hidden = (
+        adata.X[cells].toarray()[:, adata.var_names.get_indexer(case.adata.var_names)] for cells in (first, second)
+    )
+    passed = np.isin(adata.obs_names[first], case.adata.obs_names)
+    np.testing.assert_array_equal(case.adata.X.toarray(), seen[passed])
+    expected = hidden[passed].sum(1, keepdims=True) * seen[passed].sum(0) / seen[passed].sum()
+    y = hidden[passed]
+    deviance = 2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / expected), 0) - y + expected).mean()
+    assert float(rows["gene mean"][0]) == pytest.approx(deviance, abs=1e-4)
