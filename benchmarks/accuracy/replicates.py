@@ -6,6 +6,9 @@ For data in which libraries are replicates, as mixtures of RNA are. Libraries of
 paired at random; methods get the first of each pair, and nothing else; what they say of it is judged by the counts of
 the second, at its depth. Thinned molecules ask what the same library would show if it were sequenced deeper: with its
 clumps and its losses. This asks what the RNA is.
+
+The same of our own predictions: how many counts of the second library lie in their intervals, and how often it shows a
+gene that is zero in the first, beside how likely `redetection` says that it does.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +28,7 @@ from anndata import AnnData
 import gnnimpute as gi
 from gnnimpute._adapters import built_in, chosen, peers
 from gnnimpute._blind import visible
-from gnnimpute._holdout import Sealed
+from gnnimpute._holdout import Sealed, unseal
 from gnnimpute._judge import Budget, Case, Protocol, told
 from gnnimpute._paired import label
 
@@ -84,6 +88,35 @@ def table(losses: pd.DataFrame, reference: str) -> str:
     return "\n".join(lines)
 
 
+def calibration(case: Case) -> str:
+    """What intervals of another library hold, and how often it shows what was zero, in Markdown.
+
+    Parameters
+    ----------
+    case
+        From :func:`replicates`.
+    """
+    counts, (hidden, factor) = sp.csr_matrix(case.adata.X), unseal(case.hold_out)
+    kept = case.adata.copy()
+    gi.pp.prepare(kept, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=case.seed)
+    graph = gi.NeighborGraph.from_sparse(kept.obsp["gnnimpute_neighbors_distances"], nearest="smallest")
+    mean, size = gi.tl.fit(kept, rng=case.seed, progress=False).further(counts, graph)
+    mean = mean * factor[:, None]
+    lines = ["| entries by expected count | 50 % hold | 80 % hold | 95 % hold |", "|---|---|---|---|"]
+    for name, least in {"all entries": 0, "1 or more, randomised": 1}.items():
+        held = gi.metrics.coverage(hidden, mean, size, least=least).values()
+        lines.append(f"| {name} | {' | '.join(f'{share:.1%}' for share in held)} |")
+    zero, shows = counts.toarray() == 0, hidden.toarray() > 0
+    likely = -np.expm1(-size * np.log1p(mean / size))
+    lines += ["", "| zeros that are likely to be shown | entries | said | shown |", "|---|---|---|---|"]
+    for low, high in pairwise((0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.01)):
+        these = zero & (likely >= low) & (likely < high)
+        if these.any():
+            found = f"{likely[these].mean():.1%} | {shows[these].mean():.1%}"
+            lines.append(f"| {low:.0%} to {min(high, 1):.0%} | {these.sum():,} | {found} |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run methods and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", type=lambda text: text.split(";"), default=METHODS,
                         help=f"names with ; between (default: {';'.join(METHODS)})")  # fmt: skip
     parser.add_argument("--reference", default="gnnimpute", help="method that others are compared with (%(default)s)")
+    parser.add_argument("--no-calibration", action="store_true", help="leave out our intervals and dropouts")
     parser.add_argument("--peers", type=Path, help="folder of adapters of other methods, such as benchmarks/peers")
     parser.add_argument("--time-limit", type=float, default=3600, help="seconds of each method (%(default)g)")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -112,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"  {method.name}: {told(rows, case.protocol)}", flush=True)
             losses |= {label(method.name, estimate): values for estimate, values in estimates.items()}
         found.append(pd.DataFrame(losses))
+        if not args.no_calibration:
+            print(calibration(case), flush=True)
     print(table(pd.concat(found, ignore_index=True), args.reference))
 
 
