@@ -66,5 +66,5 @@ def posterior(mean: Floats, counts: Floats, spread: Spread) -> Floats:
     spread
         :math:`\theta` and :math:`b` of each gene.
     """
-    ratio = spread.variance_ratio(mean)
+    ratio = spread.variance_over_mean(mean)
     return (mean + ratio * counts) / (1 + ratio)

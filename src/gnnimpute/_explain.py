@@ -112,7 +112,7 @@ def explain(
     )
     prior, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
     assert imputer.spread_ is not None  # or there were no interval
-    ratio = float(imputer.spread_.of(slice(column, column + 1)).variance_ratio(np.array([prior]))[0])
+    ratio = float(imputer.spread_.of(slice(column, column + 1)).variance_over_mean(np.array([prior]))[0])
     return Explanation(
         cell=cell,
         gene=gene,

@@ -42,7 +42,7 @@ class Spread(NamedTuple):
     r"""(n_genes,) :math:`\theta`; infinite where cells do not differ in proportion to what is expected; NaN of genes
     that are not among the counts."""
     fano: NDArray[np.float32]
-    """(n_genes,) :math:`b`; 0 where cells differ the less, the less is expected."""
+    """(n_genes,) :math:`b`, variance over mean where little is expected; 0 where cells then hardly differ."""
 
     @classmethod
     def none(cls, n_genes: int) -> Self:
@@ -61,15 +61,15 @@ class Spread(NamedTuple):
         """The same where genes of which it is unknown are as the network expects."""
         return Spread(np.where(np.isnan(self.dispersion), np.float32(np.inf), self.dispersion), self.fano)
 
-    def variance_ratio(self, mean: Floats) -> Floats:
-        """Variance of the expression over that of its count, given the expression, of the shape of `mean`."""
+    def variance_over_mean(self, mean: Floats) -> Floats:
+        """Variance of the expression over its mean, of the shape of `mean`."""
         return mean / self.dispersion + self.fano
 
     def size(self, mean: Floats) -> Floats:
         """Shape of the gamma distribution of the expression, which the size of the distribution of counts is too."""
         mean = np.maximum(mean, 1e-30).astype(np.float64)
         with np.errstate(divide="ignore"):
-            size: Floats = mean / self.variance_ratio(mean)
+            size: Floats = mean / self.variance_over_mean(mean)
         return size
 
 

@@ -38,7 +38,7 @@ MANY, MOST = 64, 1024
 _LOOKS = frozenset((2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *range(128, MOST, 64)))
 LARGEST = 1e6
 """Shapes above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
-_SHAPES = np.geomspace(1e-9, LARGEST, 2**14)
+_SHAPES = np.geomspace(1e-9, 10 * LARGEST, 2**14)
 """Shapes of gamma distributions whose quantiles are tabulated."""
 
 
@@ -62,12 +62,12 @@ def quantile(mean: Floats, counts: Floats, spread: Spread, *, q: float) -> Float
 
 
 def standard_quantile(shape: Floats, *, q: float) -> Floats:
-    """Quantile of a gamma distribution of rate 1, from a table: each by itself takes a hundred times as long.
+    """Quantile of a gamma distribution of rate 1, from a table: by itself each takes up to thirty times as long.
 
     Parameters
     ----------
     shape
-        Shape of each, above 0.
+        Shape of each, above 0 and up to ten times :data:`LARGEST`.
     q
         Probability.
     """
