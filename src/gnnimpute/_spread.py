@@ -31,6 +31,9 @@ DISPERSIONS = np.append(2.0 ** np.arange(-7.5, 8, 1.5), np.inf)
 """Dispersions that are tried for each gene: from counts that the mean says next to nothing about, to pure Poisson."""
 FANO_FACTORS = np.array([0, 0.05, 0.15, 0.5, 1.5])
 """Fano factors that are tried for each gene."""
+N_ROUNDS = 500
+"""Rounds of expectation maximisation in which it is learnt how common pairs of these are: after fifty, of data that say
+little, pairs that nothing speaks for are still too common."""
 _CACHED = 2**21
 """Bytes of a block of cells that fits into the cache of a core."""
 
@@ -84,7 +87,7 @@ def fit_spread(blocks: Blocks, n_genes: int, *, ratio: float) -> Spread:
     # In terms of the share of a cell's own count in the posterior, r / (1 + r) with r = mean / dispersion + fano:
     # where little is expected it is `least`, and it becomes 1 over a range of means that `scale` sets.
     least = FANO_FACTORS / (1 + FANO_FACTORS)
-    weight = _weights(_evidence(blocks, n_genes, ratio=ratio, scales=DISPERSIONS, least=least))
+    weight = _weights(_evidence(blocks, n_genes, ratio=ratio, scales=DISPERSIONS, least=least), n_rounds=N_ROUNDS)
     weight = weight.reshape(len(DISPERSIONS), len(least), n_genes)
     # The posterior is close to linear in 1 / (1 + scale) and in `least`: average there, where infinity is a number.
     shrinkage, fitted_least = weight.sum(1).T @ (1 / (1 + DISPERSIONS)), weight.sum(0).T @ least
@@ -109,7 +112,7 @@ def dispersion_weights(blocks: Blocks, n_genes: int, *, ratio: float) -> NDArray
     -------
     Array of shape (n_dispersions, n_genes), which sums to 1 over dispersions.
     """
-    return _weights(_evidence(blocks, n_genes, ratio=ratio, scales=DISPERSIONS, least=np.zeros(1)))
+    return _weights(_evidence(blocks, n_genes, ratio=ratio, scales=DISPERSIONS, least=np.zeros(1)), n_rounds=50)
 
 
 def _evidence(
@@ -141,7 +144,7 @@ def _evidence(
     return evidence.reshape(-1, n_genes)
 
 
-def _weights(evidence: NDArray[np.float64], n_rounds: int = 50) -> NDArray[np.float64]:
+def _weights(evidence: NDArray[np.float64], *, n_rounds: int) -> NDArray[np.float64]:
     """How likely each candidate is for each gene, of the shape of `evidence`; it sums to 1 over candidates.
 
     Each gene's evidence is combined with how common each candidate is among all genes, which is learnt too (empirical
@@ -150,10 +153,9 @@ def _weights(evidence: NDArray[np.float64], n_rounds: int = 50) -> NDArray[np.fl
     likelihood = np.exp(evidence - evidence.max(0))
     common = np.full(len(evidence), 1 / len(evidence))
     for _ in range(n_rounds):
-        weight = common[:, None] * likelihood
-        weight /= weight.sum(0)
-        common = weight.mean(1)
-    return np.asarray(weight)
+        common *= likelihood @ (1 / (common @ likelihood)) / evidence.shape[1]
+    weight = common[:, None] * likelihood
+    return np.asarray(weight / weight.sum(0))
 
 
 def group_ratio(expected: Floats, seen: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
