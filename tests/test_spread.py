@@ -45,6 +45,12 @@ def test_fano_factors_that_were_simulated_come_back(rng: np.random.Generator, fa
         assert (np.median(fitted.dispersion) > 10) == np.isinf(dispersion)
 
 
+def test_few_molecules_that_differ_by_chance_have_no_fano_factor(rng: np.random.Generator) -> None:
+    mean = rng.gamma(1.0, 0.05, size=(400, 300)).astype(np.float32)
+    seen, held_out = (rng.poisson(mean * part).astype(np.float32) for part in (1, 0.05))
+    assert np.median(fit_spread([(mean, seen, held_out)], 300, ratio=0.05).fano) < 0.01  # .015 after 50 rounds
+
+
 def test_counts_that_differ_by_chance_alone_have_no_spread(rng: np.random.Generator) -> None:
     mean, seen, held_out = simulated(rng, np.full(20, np.inf))
     fitted = fit_spread([(mean, seen, held_out)], 20, ratio=1 / 9)
