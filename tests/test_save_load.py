@@ -70,6 +70,7 @@ def test_another_or_damaged_model_is_refused(fitted, tmp_path):
         (tensors, about | {"config": about["config"] | {"warp": 9}}),
         (tensors, {"words": "of another kind"}),
         (network, about),
+        ({name: value for name, value in tensors.items() if not name.startswith("spread.")}, about),
     ):
         write_tensors(path, wrong_tensors, wrong_about)
         with pytest.raises(ValueError, match="model is not a model that this version of gnnimpute can read"):

@@ -164,6 +164,9 @@ def load_model(path: Path) -> Model:
         network = Autoencoder(len(about["genes"]), config)
         network.load_state_dict(part(tensors, "network."))
         spread = _arrays(Spread, part(tensors, "spread."))
+        if spread is None and config.hide == "molecules":
+            msg = "it has no spread of its genes"
+            raise ValueError(msg)
         genes = np.asarray(about["genes"], dtype=str)
         csr = tuple(tensors[f"covarying.{name}"].numpy() for name in _CSR)
         covarying = Covarying(sp.csr_matrix(csr, 2 * genes.shape))
