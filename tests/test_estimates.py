@@ -106,6 +106,6 @@ def test_posterior_is_the_integral_over_the_expression(mean: float, count: int, 
 def test_posterior_without_spread_is_the_mean() -> None:
     mean = np.array([[0.0, 0.5, 3.0]], np.float32)
     counts = np.array([[4.0, 0.0, 9.0]], np.float32)
-    value = posterior(mean, counts, Spread.none(3))
+    value = posterior(mean, counts, Spread(np.full(3, np.inf, np.float32), np.zeros(3, np.float32)))
     np.testing.assert_array_equal(value, mean)
     assert value.dtype == np.float32

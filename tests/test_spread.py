@@ -70,7 +70,11 @@ def test_posterior_of_the_fitted_spread_predicts_better_than_others(rng: np.rand
         expected = np.maximum(posterior(mean, seen, spread) / 9, 1e-6)
         return float((expected - held_out * np.log(expected)).sum())
 
-    others = [Spread.none(20), Spread(np.full(20, 1e-3), np.zeros(20)), Spread(fitted.dispersion, fitted.fano + 0.5)]
+    others = [
+        Spread(np.full(20, np.inf), np.zeros(20)),
+        Spread(np.full(20, 1e-3), np.zeros(20)),
+        Spread(fitted.dispersion, fitted.fano + 0.5),
+    ]
     if fano:
         others += [Spread(np.full(20, dispersion), np.zeros(20)) for dispersion in DISPERSIONS]
     assert loss(fitted) < min(map(loss, others))

@@ -95,7 +95,7 @@ def test_simulated_cells_with_a_zero_are_detected_again_as_often_as_it_says(
 
 def test_without_dispersion_nothing_is_uncertain_but_chance() -> None:
     mean, counts = np.array([[0.5, 30.0]]), np.array([[0.0, 4.0]])
-    for by_chance in (Spread.none(2), Spread(np.full(2, LARGEST), np.zeros(2))):
+    for by_chance in (Spread(np.full(2, largest), np.zeros(2)) for largest in (np.inf, LARGEST)):
         np.testing.assert_allclose(quantile(mean, counts, by_chance, q=0.9), mean, rtol=2e-3)
         np.testing.assert_allclose(redetection(mean, counts, by_chance), 1 - np.exp(-mean), rtol=1e-4)
 

@@ -62,9 +62,9 @@ class Simulated(NamedTuple):
         graph = gi.NeighborGraph.from_sparse(adata.obsp["gnnimpute_neighbors_distances"], nearest="smallest")
         mean, spread = imputer.transform(counts, graph, output="counts"), imputer.spread_
         rng = np.random.default_rng(0)
-        # A gamma distribution of shape 1e6 is a point, for counts.
         rows = []
         for row in mean:
+            # A gamma distribution of shape 1e6 is a point, for counts.
             shape = np.clip(spread.size(row), 1e-9, 1e6)
             rows.append(sp.csr_matrix(rng.poisson(row * rng.gamma(shape) / shape).astype(np.float32)))
         return cls(AnnData(sp.vstack(rows, "csr"), obs=adata.obs[[]], var=adata.var[[]]), mean, spread)

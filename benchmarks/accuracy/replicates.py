@@ -107,6 +107,7 @@ def calibration(case: Case) -> str:
         held = gi.metrics.coverage(hidden, mean, size, least=least).values()
         lines.append(f"| {name} | {' | '.join(f'{share:.1%}' for share in held)} |")
     zero, shows = counts.toarray() == 0, hidden.toarray() > 0
+    # What `redetection` says with the depth of the second library for `exposure`, which differs from pair to pair.
     likely = -np.expm1(-size * np.log1p(mean / size))
     lines += ["", "| zeros that are likely to be shown | entries | said | shown |", "|---|---|---|---|"]
     for low, high in pairwise((0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.01)):

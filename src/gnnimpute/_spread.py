@@ -12,7 +12,7 @@ held out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -46,11 +46,6 @@ class Spread(NamedTuple):
     that are not among the counts."""
     fano: NDArray[np.float32]
     """(n_genes,) :math:`b`, variance over mean where little is expected; 0 where cells then hardly differ."""
-
-    @classmethod
-    def none(cls, n_genes: int) -> Self:
-        """Cells are as the network expects."""
-        return cls(np.full(n_genes, np.inf, dtype=np.float32), np.zeros(n_genes, dtype=np.float32))
 
     def of(self, genes: NDArray[np.int64] | slice) -> Spread:
         """The same of some genes, in the order given."""
@@ -112,6 +107,7 @@ def dispersion_weights(blocks: Blocks, n_genes: int, *, ratio: float) -> NDArray
     -------
     Array of shape (n_dispersions, n_genes), which sums to 1 over dispersions.
     """
+    # Not N_ROUNDS: all that is said of groups was measured with fifty.
     return _weights(_evidence(blocks, n_genes, ratio=ratio, scales=DISPERSIONS, least=np.zeros(1)), n_rounds=50)
 
 
