@@ -12,7 +12,7 @@ import torch
 
 import gnnimpute as gi
 from gnnimpute._absent import best_guess, reader
-from gnnimpute._spread import Spread
+from gnnimpute._prior import Spread
 
 N_CELLS, N_GENES = 400, 200
 GENES = np.array([f"gene{g}" for g in range(N_GENES)])

@@ -66,6 +66,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(fit, path, impu
     assert resumed.history_ == whole.history_
     assert resumed.best_epoch_ == whole.best_epoch_
     np.testing.assert_array_equal(resumed.spread_, whole.spread_)
+    np.testing.assert_array_equal(resumed.average_, whole.average_)
     np.testing.assert_array_equal(impute(resumed), impute(whole))
     for name, value in whole.network_.state_dict().items():
         assert torch.equal(value, resumed.network_.state_dict()[name]), name

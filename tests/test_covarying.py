@@ -16,6 +16,7 @@ from gnnimpute import Config, GNNImputer, NeighborGraph, metrics, tl
 from gnnimpute._covarying import FEWEST, LEAST, MOST, N_GENES, Covarying, fit_covarying, looked_at
 from gnnimpute._infer import embed
 from gnnimpute._on_demand import OnDemand, Values, numbers
+from gnnimpute._posterior_fit import covarying_of
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def test_a_fit_finds_twins_and_the_posterior_follows(
     assert imputer.summary()["n_covarying"] == len({gene for gene, _ in found(imputer.covarying_)})
     posterior = imputer.transform(counts, graph, estimate="posterior", output="counts")
     mean = imputer.transform(counts, graph, output="counts")
-    prior = imputer.covarying_.given(mean, counts.toarray())
+    given = imputer.covarying_.given(mean, counts.toarray())
+    prior = imputer.average_.mixed_with(given, np.asarray(counts.sum(1)))
     ratio = prior / imputer.spread_.dispersion + imputer.spread_.fano
     np.testing.assert_allclose(posterior, (prior + ratio * counts.toarray()) / (1 + ratio), rtol=1e-4, atol=1e-5)
     size = imputer.further(counts, graph)[0]
@@ -237,7 +239,9 @@ def test_a_twin_that_is_missing_says_nothing(imputer: GNNImputer, counts: sp.csr
     others = imputer.covarying_.weights.toarray() * there
     others[twin] = 0
     own = counts.toarray() * there
-    prior = Covarying(sp.csr_matrix(others)).given(mean, own)[:, gene]
+    given = Covarying(sp.csr_matrix(others)).given(mean, own)
+    total = own.sum(1, keepdims=True) / (1 - imputer.average_.share[twin])
+    prior = imputer.average_.mixed_with(given, total)[:, gene]
     ratio = prior / imputer.spread_.dispersion[gene] + imputer.spread_.fano[gene]
     without = (prior + ratio * own[:, gene]) / (1 + ratio)
     np.testing.assert_allclose(posterior[:, gene], without, rtol=1e-4, atol=1e-6)
@@ -289,7 +293,7 @@ def test_a_molecule_is_the_smallest_value_of_a_cell(counts: sp.csr_matrix, graph
     latent = embed(imputer.network_, Rows.of(counts, imputer.network_), graph)
     scale = np.where(np.arange(N_CELLS) % 2, 1, 2)
     rows = Rows.of(sp.csr_matrix(sp.diags(scale.astype(np.float32)) @ counts), imputer.network_)
-    weights = imputer._decoder.fit_covarying(rows, latent).weights
+    weights = covarying_of(imputer._decoder, rows, latent).weights
     np.testing.assert_allclose(weights.toarray(), imputer.covarying_.weights.toarray(), rtol=1e-3, atol=1e-5)
     assert weights.nnz
 
@@ -303,8 +307,8 @@ def test_an_explanation_names_the_twin(imputer: GNNImputer, counts: sp.csr_matri
     assert why.covarying["count"].iloc[0] == counts[9, PAIRS[1][1]]
     pulled = (1 - why.own_pull) * why.prior + why.own_pull * why.count
     assert why.posterior == pytest.approx(pulled, rel=1e-4)
-    assert f"given others  {why.prior:.3g}, by genes that covary with it: {twin} " in str(why)
+    assert f"given others  {why.given:.3g}, by genes that covary with it: {twin} " in str(why)
     alone = tl.explain(adata, "9", "gene5", imputer=imputer, use_rep="X_rep")
     if alone.covarying.empty:
         assert "covary" not in str(alone)
-        assert alone.prior == pytest.approx(alone.mean)
+        assert alone.given == pytest.approx(alone.mean)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from scipy import integrate, stats
 
 from gnnimpute._estimates import detected, mean_of_detected, posterior
-from gnnimpute._spread import Spread
+from gnnimpute._prior import Spread
 
 means = st.floats(1e-5, 1e4)
 fano_factors = st.one_of(st.just(0.0), st.floats(1e-3, 3))

@@ -63,8 +63,12 @@ def test_it_says_what_impute_gives(adata: AnnData, imputer: GNNImputer) -> None:
     np.testing.assert_allclose(why.neighbors["weight"], expected, rtol=1e-4)
     assert why.own_weight + why.neighbors["weight"].sum() == pytest.approx(1, abs=1e-5)
     assert why.neighbors["weight"].is_monotonic_decreasing
-    # The posterior is the mean of the network's mean and the count, as the pull says.
-    assert why.posterior == pytest.approx((1 - why.own_pull) * why.mean + why.own_pull * why.count, rel=1e-4)
+    # The posterior is the mean of the prior and the count, as the pull says, and the prior that of two others.
+    assert why.posterior == pytest.approx((1 - why.own_pull) * why.prior + why.own_pull * why.count, rel=1e-4)
+    modelled = adata[adata.obs["gnnimpute_pass"]].layers["counts"]
+    typical = why.total * modelled[:, column].sum() / modelled.sum()
+    assert why.average == pytest.approx(typical, rel=0.1)  # of what validation left
+    assert why.prior == pytest.approx((1 - why.average_weight) * why.given + why.average_weight * why.average, rel=1e-4)
     counts = adata[why.neighbors.index, "gene1"].layers["counts"].toarray()[:, 0]
     np.testing.assert_array_equal(why.neighbors["count"], counts)
 
@@ -92,6 +96,16 @@ def test_the_linear_part_is_taken_apart(adata: AnnData, imputer: GNNImputer, sha
     # What is said of a mean cell does not depend on the cell, but for its depth.
     same = part.typical / why.total
     assert elsewhere.linear.typical / elsewhere.total == pytest.approx(same, rel=0.1)
+
+
+def test_the_text_names_the_average_where_it_has_a_say(adata: AnnData, imputer: GNNImputer) -> None:
+    imputer = copy.copy(imputer)
+    for weight in (0.0, 0.25):
+        imputer.average_ = imputer.average_._replace(weight=np.full(len(imputer.genes_), weight, np.float32))
+        why = tl.explain(adata, "cell9", "gene1", imputer=imputer)
+        said = f"prior         {why.prior:.3g}, with 25% of its average at this depth, {why.average:.3g}"
+        assert (said in str(why)) == (weight > 0)
+        assert ("average" in str(why)) == (weight > 0)
 
 
 def test_the_text_names_what_matters(adata: AnnData, imputer: GNNImputer) -> None:

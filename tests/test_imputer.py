@@ -53,6 +53,7 @@ def test_every_kind_gives_finite_values_that_are_not_negative(counts, graph, los
     assert np.isfinite(imputer.embed(counts, graph)).all()
     if hide == "nonzeros":
         assert imputer.spread_ is None
+        assert imputer.average_ is None
         with pytest.raises(ValueError, match=r"estimate='posterior' needs .* Config\(hide='molecules'\)"):
             imputer.transform(counts, graph, estimate="posterior")
 

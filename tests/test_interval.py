@@ -45,10 +45,9 @@ def test_genes_and_cells_are_those_asked_for(fitted, data):
     np.testing.assert_allclose(out, again[[5, 4], 3:4], rtol=1e-5)
     mean, size = fitted.further(*data, cells=[9])
     np.testing.assert_allclose(mean, fitted.transform(*data, estimate="posterior", output="counts", cells=[9]), 1e-5)
-    spread, prior = (
-        fitted.spread_,
-        fitted.covarying_.given(fitted.transform(*data, output="counts", cells=[9]), data[0][9].toarray())[0],
-    )
+    own = data[0][9].toarray()
+    given = fitted.covarying_.given(fitted.transform(*data, output="counts", cells=[9]), own)
+    spread, prior = fitted.spread_, fitted.average_.mixed_with(given, own.sum(1, keepdims=True))[0]
     shape = 1 / (1 / spread.dispersion + spread.fano / prior)
     np.testing.assert_allclose(size[0], shape + data[0][9].toarray()[0], rtol=1e-5)
 

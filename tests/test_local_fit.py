@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from scipy import integrate, stats
 
 from gnnimpute import Config, GNNImputer, NeighborGraph
 from gnnimpute._infer import embed
 from gnnimpute._local import LEVELS, Local
+from gnnimpute._local_fit import group_ratio
+from gnnimpute._prior_fit import DISPERSIONS
 from gnnimpute._rows import Rows
 
 N_CELLS, ABSENT = 360, 3
@@ -95,3 +98,28 @@ def test_a_cell_belongs_to_the_nearest_centre_and_gets_its_factors():
     components = torch.tensor([[0.5, 1.0], [1.5, 1.0]])  # 1 and 3 in units of the first component
     assert local.groups(components).tolist() == [0, 1]
     torch.testing.assert_close(local(components, np.array([2, 0])), torch.tensor([[1.0, 1.0], [3.0, 1.0]]))
+
+
+@pytest.mark.parametrize(("expected", "seen"), [(0.3, 0), (12.0, 1), (12.0, 40), (200.0, 180)])
+def test_ratio_of_a_group_is_the_integral_over_its_prior(expected: float, seen: int) -> None:
+    few = np.flatnonzero((DISPERSIONS >= 0.5) & (DISPERSIONS <= 32))
+    weights = np.zeros((len(DISPERSIONS), 1))
+    weights[few, 0] = np.random.default_rng(0).dirichlet(np.ones(len(few)))
+
+    def moment(power: int) -> float:
+        def density(ratio: float) -> float:
+            prior = sum(weights[d, 0] * stats.gamma.pdf(ratio, DISPERSIONS[d], scale=1 / DISPERSIONS[d]) for d in few)
+            return float(prior * stats.poisson.pmf(seen, expected * ratio) * ratio**power)
+
+        return integrate.quad(density, 0, 60, limit=2000, points=[0.01, 0.1, 1, 5])[0]
+
+    found = group_ratio(np.array([[expected]]), np.array([[seen]]), weights)
+    assert found[0, 0] == pytest.approx(moment(1) / moment(0), rel=1e-3)
+
+
+def test_a_group_that_shows_nothing_of_much_is_believed_and_small_deviations_are_not() -> None:
+    weights = np.full((len(DISPERSIONS), 3), 1 / len(DISPERSIONS))
+    ratio = group_ratio(np.array([[30.0, 30.0, 0.0]]), np.array([[0.0, 28.0, 0.0]]), weights)[0]
+    assert ratio[0] < 0.05
+    assert ratio[1] == pytest.approx(1, abs=0.05)
+    assert ratio[2] == pytest.approx(1)

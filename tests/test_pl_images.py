@@ -66,7 +66,8 @@ def explanation() -> Explanation:
     )
     numbers = {"count": 0, "total": 900, "mean": 1.9, "posterior": 1.5, "lower": 0.7, "upper": 2.5, "level": 0.9}
     numbers |= {"redetection": 0.74, "own_weight": 0.4, "own_pull": 0.2, "target_total": 1000}
-    alone = {"prior": numbers["mean"], "covarying": pd.DataFrame(columns=["weight", "count", "expected"])}
+    numbers |= {"given": 1.9, "average": 1.0, "average_weight": 0.0, "prior": 1.9}
+    alone = {"covarying": pd.DataFrame(columns=["weight", "count", "expected"])}
     return Explanation("cell3", "CD79A", **numbers, neighbors=neighbors, linear=None, **alone)
 
 

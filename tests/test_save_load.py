@@ -39,6 +39,7 @@ def test_save_and_load_give_the_same(counts, graph, tmp_path, config):
     assert (loaded.spread_ is None) == (imputer.spread_ is None)
     if imputer.spread_ is not None:
         np.testing.assert_array_equal(loaded.spread_, imputer.spread_)
+        np.testing.assert_array_equal(loaded.average_, imputer.average_)
     assert loaded.config == imputer.config
     assert loaded.genes_.tolist() == NAMES
     assert loaded.history_ == imputer.history_
@@ -71,6 +72,7 @@ def test_another_or_damaged_model_is_refused(fitted, tmp_path):
         (tensors, {"words": "of another kind"}),
         (network, about),
         ({name: value for name, value in tensors.items() if not name.startswith("spread.")}, about),
+        ({name: value for name, value in tensors.items() if not name.startswith("average.")}, about),
     ):
         write_tensors(path, wrong_tensors, wrong_about)
         with pytest.raises(ValueError, match="model is not a model that this version of gnnimpute can read"):

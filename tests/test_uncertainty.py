@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from gnnimpute._estimates import posterior
-from gnnimpute._spread import Spread
+from gnnimpute._prior import Spread
 from gnnimpute._uncertainty import LARGEST, MANY, Expression, expected_log1p, quantile, redetection
 
 no_deadline = settings(deadline=None)

@@ -11,14 +11,13 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from gnnimpute import Config, GNNImputer, NeighborGraph, _infer, _values
+from gnnimpute import Config, GNNImputer, NeighborGraph, _infer
 from gnnimpute._config import Estimate, Hide, Loss, Output
 from gnnimpute._counts import totals
 from gnnimpute._estimates import detected, mean_of_detected, posterior
-from gnnimpute._masking import Split
 from gnnimpute._nn import Autoencoder
+from gnnimpute._prior import Average, Spread
 from gnnimpute._rows import Rows
-from gnnimpute._spread import Spread
 from gnnimpute._values import Decoder, check_choices, new_array
 
 TARGET_TOTAL = 50.0
@@ -41,7 +40,8 @@ def a_decoder(loss: str, hide: str) -> Decoder:
         torch.nn.init.normal_(network.out.bias)
     network.target_total.fill_(TARGET_TOTAL)
     dispersion, fano = np.geomspace(0.1, 1e4, 60), np.linspace(0, 1, 60)
-    return Decoder(network, config, Spread(dispersion.astype(np.float32), fano.astype(np.float32)))
+    average = Average(np.full(60, 1 / 60, np.float32), np.linspace(0, 0.5, 60, dtype=np.float32))
+    return Decoder(network, config, Spread(dispersion.astype(np.float32), fano.astype(np.float32)), average)
 
 
 def values(decoder: Decoder, counts: sp.csr_matrix, latent: torch.Tensor, **options: Any) -> np.ndarray:
@@ -91,8 +91,11 @@ def test_estimates_are_taken_at_the_depth_of_the_cell(
     at_depth = {e: values(decoder, counts, latent, estimate=e, output="counts") for e in get_args(Estimate)}
     mean = at_depth["mean"]
     assert decoder.spread is not None
+    assert decoder.average is not None
+    prior = decoder.average.mixed_with(mean, np.maximum(totals(counts), 1)[:, None])
+    assert not np.allclose(prior, mean, rtol=0.01)
     np.testing.assert_allclose(
-        at_depth["posterior"], posterior(mean, counts.toarray(), decoder.spread), rtol=1e-5, atol=1e-6
+        at_depth["posterior"], posterior(prior, counts.toarray(), decoder.spread), rtol=1e-5, atol=1e-6
     )
     if (loss, hide) == ("squared_error", "nonzeros"):  # such a network says what is beyond the one molecule
         raw = 1 + decoder.network.decode(latent).detach().numpy() * depth(counts)
@@ -132,36 +135,6 @@ def test_cells_without_counts_have_finite_values(latent: torch.Tensor, estimate:
     value = values(a_decoder("poisson", "molecules"), nothing, latent, estimate=estimate, output=output)
     assert np.isfinite(value).all()
     assert value.min() >= 0
-
-
-def test_the_spread_is_what_was_simulated(rng: np.random.Generator) -> None:
-    """Cells that differ from what the network says: half of the genes by chance alone, half by far more."""
-    decoder = a_decoder("poisson", "molecules")
-    latent = torch.from_numpy(rng.normal(size=(600, 4)).astype(np.float32))
-    share = torch.softmax(decoder.network.decode(latent), 1).detach().numpy()
-    own = np.where(np.arange(60) % 2, 1, rng.gamma(0.5, 2.0, size=share.shape))
-    rate = decoder.config.validation_rate
-    expression = 2000 * share * own
-    kept, held_out = (sp.csr_matrix(rng.poisson(expression * part).astype(np.float32)) for part in (1 - rate, rate))
-    fitted, _ = decoder.fit_posterior(Split(kept, held_out), latent)
-    dispersion, fano = fitted
-    assert dispersion.shape == fano.shape == (60,)
-    assert (dispersion > 0).all()
-    assert np.median(dispersion[::2]) == pytest.approx(0.5, rel=1)
-    assert np.median(dispersion[1::2]) > 20 * np.median(dispersion[::2])
-    assert np.median(fano[1::2]) < 0.05
-
-
-def test_the_spread_is_the_same_from_any_blocks(
-    counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoder = a_decoder("poisson", "molecules")
-    split = Split(counts, counts[::-1])
-    whole, _ = decoder.fit_posterior(split, latent)
-    monkeypatch.setattr(_infer, "AT_ONCE", 11 * counts.shape[1])
-    np.testing.assert_allclose(decoder.fit_posterior(split, latent)[0], whole, rtol=1e-3)
-    monkeypatch.setattr(_values, "FIT_ON", 20)
-    assert not np.allclose(decoder.fit_posterior(split, latent)[0], whole)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csc_matrix, sp.coo_matrix, sp.csr_array, "unsorted", np.int64])
@@ -205,23 +178,3 @@ def test_a_large_result_is_announced(caplog: pytest.LogCaptureFixture, monkeypat
         new_array(100_000, 10_000)
     assert "100000 cells x 10000 genes, 4.0 GB" in caplog.text
     assert "out=" in caplog.text
-
-
-def test_threads_are_given_back_while_an_error_is_looked_at(
-    counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(blocks: Any, *_: Any, **__: Any) -> None:
-        next(iter(blocks))
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(_values, "fit_spread", fails)
-    monkeypatch.setattr(_values, "cells_at_once", lambda *_: 5)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(ZeroDivisionError) as error:
-            a_decoder("poisson", "molecules").fit_posterior(Split(counts, counts), latent)
-        assert error.tb is not None  # which holds all that was being done
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

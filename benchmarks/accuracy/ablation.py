@@ -19,11 +19,12 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import gnnimpute as gi
-from gnnimpute import _covarying, _nn, _spread, _validation
+from gnnimpute import _covarying, _nn, _prior_fit, _validation
 
 ESTIMATES = ("mean", "posterior")
 GENE_MEAN = "mean of the gene"
 BLOCK = 512  # cells judged at a time
+NONE = np.zeros(1)
 
 
 class Change(NamedTuple):
@@ -36,6 +37,8 @@ class Change(NamedTuple):
     has_network: bool = True
     has_covarying: bool = True
     has_fano: bool = True
+    has_average: bool = True
+    has_hints: bool = True
 
 
 def halved_and_doubled() -> dict[str, Change]:
@@ -53,6 +56,8 @@ CHANGES = {
     "no groups of cells": Change(has_groups=False),
     "no genes that covary": Change(has_covarying=False),
     "no Fano factor": Change(has_fano=False),
+    "no average of the gene in the prior": Change(has_average=False),
+    "the prior by held-out molecules alone": Change(has_hints=False),
     "no network: the linear part and the groups alone": Change({"n_epochs": 1}, has_network=False),
     "no linear part (and no groups), the network reads all genes": Change({"n_components": 0, "reads": "genes"}),
     "the network reads all genes": Change({"reads": "genes"}),
@@ -88,7 +93,9 @@ def losses(path: Path, change: Change, *, rate: float, seed: int) -> dict[str, f
         mock.patch.object(_nn, "LEVELS", _nn.LEVELS if change.has_groups else ()),
         mock.patch.object(_validation, "SHARES", _validation.SHARES if change.has_network else (1.0,)),
         mock.patch.object(_covarying, "MOST", _covarying.MOST if change.has_covarying else 0),
-        mock.patch.object(_spread, "FANO_FACTORS", _spread.FANO_FACTORS if change.has_fano else np.zeros(1)),
+        mock.patch.object(_prior_fit, "FANO_FACTORS", _prior_fit.FANO_FACTORS if change.has_fano else NONE),
+        mock.patch.object(_prior_fit, "AVERAGE_WEIGHTS", _prior_fit.AVERAGE_WEIGHTS if change.has_average else NONE),
+        mock.patch.object(_prior_fit, "HINTS", _prior_fit.HINTS if change.has_hints else np.array([np.inf])),
     ):
         if change.has_graph:
             imputer = gi.tl.fit(kept, config=config, rng=seed, progress=False)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from gnnimpute._spread import Spread
+    from gnnimpute._prior import Spread
 
 METHODS = ("gene mean", "neighbour and gene mean", "PCA", "gnnimpute")
 WORST = "gene mean"

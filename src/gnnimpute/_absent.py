@@ -38,8 +38,8 @@ def reader(imputer: GNNImputer, names: Sequence[str] | NDArray[np.str_] | None) 
     made = copy.copy(imputer)
     made.network_ = without(imputer.network_, ~there)
     made.covarying_ = imputer.covarying_.without(~there)
-    if imputer.spread_ is not None:
-        made.spread_ = imputer.spread_.without(~there)
+    if imputer.spread_ is not None and imputer.average_ is not None:
+        made.spread_, made.average_ = imputer.spread_.without(~there), imputer.average_.without(~there)
     return made
 
 

@@ -19,7 +19,7 @@ from gnnimpute._cells import Cells
 from gnnimpute._config import Config
 from gnnimpute._covarying import Covarying
 from gnnimpute._nn import Autoencoder
-from gnnimpute._spread import Spread
+from gnnimpute._prior import Average, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CSR = "data", "indices", "indptr"
-_Arrays = TypeVar("_Arrays", Cells, Spread)
+_Arrays = TypeVar("_Arrays", Average, Cells, Spread)
 
 
 def identity(split: Split, graph: NeighborGraph, config: Config) -> dict[str, Any]:
@@ -127,6 +127,7 @@ class Model(NamedTuple):
     genes: NDArray[np.str_]
     network: Autoencoder
     spread: Spread | None
+    average: Average | None
     covarying: Covarying
     history: dict[str, list[float]]
     best_epoch: int
@@ -137,11 +138,10 @@ class Model(NamedTuple):
 def save_model(path: Path, model: Model) -> None:
     """Write a model to one file."""
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
-    if model.spread is not None:
-        tensors |= {f"spread.{name}": torch.from_numpy(values) for name, values in model.spread._asdict().items()}
     tensors |= {f"covarying.{name}": torch.from_numpy(getattr(model.covarying.weights, name)) for name in _CSR}
-    if model.cells is not None:
-        tensors |= {f"cells.{name}": torch.from_numpy(values) for name, values in model.cells._asdict().items()}
+    for kind, arrays in (("spread", model.spread), ("average", model.average), ("cells", model.cells)):
+        if arrays is not None:
+            tensors |= {f"{kind}.{name}": torch.from_numpy(values) for name, values in arrays._asdict().items()}
     about = {
         "version": version("gnnimpute"),
         "config": model.config.to_dict(),
@@ -163,16 +163,16 @@ def load_model(path: Path) -> Model:
         config = Config.from_dict(about["config"])
         network = Autoencoder(len(about["genes"]), config)
         network.load_state_dict(part(tensors, "network."))
-        spread = _arrays(Spread, part(tensors, "spread."))
-        if spread is None and config.hide == "molecules":
-            msg = "it has no spread of its genes"
+        spread, average = _arrays(Spread, part(tensors, "spread.")), _arrays(Average, part(tensors, "average."))
+        if (spread is None or average is None) and config.hide == "molecules":
+            msg = "it has no spread of its genes, or no average of them"
             raise ValueError(msg)
         genes = np.asarray(about["genes"], dtype=str)
         csr = tuple(tensors[f"covarying.{name}"].numpy() for name in _CSR)
         covarying = Covarying(sp.csr_matrix(csr, 2 * genes.shape))
         cells = _arrays(Cells, part(tensors, "cells."))
         learnt = about["history"], about["best_epoch"], about.get("origin", {})
-        return Model(config, genes, network, spread, covarying, *learnt, cells)
+        return Model(config, genes, network, spread, average, covarying, *learnt, cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"
         raise ValueError(msg) from error

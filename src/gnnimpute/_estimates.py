@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gnnimpute._spread import Spread
+    from gnnimpute._prior import Spread
 
     Floats = NDArray[np.floating[Any]]
 

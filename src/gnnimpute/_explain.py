@@ -101,6 +101,7 @@ def explain(
     cells = weights.col[others][order]
     own = np.asarray(counts[:, column].todense()).ravel()
     total = totals(counts)
+    depth = float(divisors(total[[here]])[0]) / imputer.network_.seen
     neighbors = pd.DataFrame(
         {
             "weight": weights.data[others][order],
@@ -110,8 +111,11 @@ def explain(
         },
         index=names[cells],
     )
-    prior, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
+    given, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
     assert imputer.spread_ is not None  # or there were no interval
+    assert imputer.average_ is not None
+    average, weight = float(imputer.average_.share[column]) * depth, float(imputer.average_.weight[column])
+    prior = given + weight * (average - given)
     ratio = float(imputer.spread_.of(slice(column, column + 1)).variance_over_mean(np.array([prior]))[0])
     return Explanation(
         cell=cell,
@@ -129,8 +133,11 @@ def explain(
         target_total=imputer.target_total_,
         neighbors=neighbors,
         linear=linear_part(imputer, counts, graph, cell=here, gene=column),
-        prior=prior,
+        given=given,
         covarying=covarying,
+        average=average,
+        average_weight=weight,
+        prior=prior,
     )
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """Cells that the text names."""
+LEAST_SHOWN = 0.005
+"""Least weight of a gene's average that the text names."""
 
 
 class LinearPart(NamedTuple):
@@ -49,7 +51,7 @@ class Explanation:
     mean: float
     """What is expected there, by the network and the linear part together."""
     posterior: float
-    """The same, given the counts of genes that covary with it, and the cell's own count too."""
+    """The same with all that is known: by `prior` and the cell's own count."""
     lower: float
     """Lower end of the interval."""
     upper: float
@@ -70,11 +72,17 @@ class Explanation:
     ``total``, and ``normalized``, the count scaled to the median total."""
     linear: LinearPart | None
     """The linear part; None if it has no share."""
-    prior: float
+    given: float
     """What is expected, given the counts of genes that covary with it too."""
     covarying: pd.DataFrame
     """Genes that it covaries with beyond what the network knows, the heaviest first: ``weight``, ``count`` in the cell,
     and what was ``expected`` there."""
+    average: float
+    """What the gene shows on average in a cell of this depth."""
+    average_weight: float
+    """Share of `average` in `prior`: held-out molecules say how much of what is expected to believe."""
+    prior: float
+    """What the posterior starts from: `given`, with its share of `average`."""
 
     @property
     def neighbors_mean(self) -> float:
@@ -126,13 +134,19 @@ class Explanation:
         return f"{said}, times {part.group:.2f}" if part.group != 1 else said
 
     def _given(self) -> list[str]:
-        if not len(self.covarying):
-            return []
-        genes = "; ".join(
-            f"{name} {row['count']:g} counted, {row['expected']:.2g} expected"
-            for name, row in self.covarying.iterrows()
-        )
-        return [f"  given others  {self.prior:.3g}, by genes that covary with it: {genes}"]
+        lines = []
+        if len(self.covarying):
+            genes = "; ".join(
+                f"{name} {row['count']:g} counted, {row['expected']:.2g} expected"
+                for name, row in self.covarying.iterrows()
+            )
+            lines.append(f"  given others  {self.given:.3g}, by genes that covary with it: {genes}")
+        if self.average_weight >= LEAST_SHOWN:
+            lines.append(
+                f"  prior         {self.prior:.3g}, with {self.average_weight:.0%} of its average at this depth, "
+                f"{self.average:.3g}"
+            )
+        return lines
 
     def _line(self) -> list[str]:
         if self.linear is None:

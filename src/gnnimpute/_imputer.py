@@ -17,6 +17,7 @@ from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
 from gnnimpute._infer import check_cells
 from gnnimpute._masking import hide
+from gnnimpute._posterior_fit import covarying_of, posterior_of
 from gnnimpute._rows import Rows, check_learnable
 from gnnimpute._train import train
 from gnnimpute._training import given_seed
@@ -49,10 +50,13 @@ class GNNImputer:
         Names of the modelled genes, of shape (n_genes,).
     network_
         The trained network.
-    spread_, covarying_
-        For ``estimate="posterior"``: how far cells differ from the mean, ``dispersion`` and ``fano`` of each gene, each
-        of shape (n_genes,), `None` if whole non-zeros were hidden; and which genes covary, with ``weights``, a sparse
-        matrix of shape (n_genes, n_genes), which ``detected`` of hidden non-zeros takes too.
+    spread_, average_
+        For ``estimate="posterior"``: how far cells differ from what is expected of them, ``dispersion`` and ``fano`` of
+        each gene, and the gene's average, its ``share`` in all molecules and the ``weight`` that it has, all of shape
+        (n_genes,). `None` if whole non-zeros were hidden.
+    covarying_
+        Which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes): for ``posterior``, and for
+        ``detected`` of hidden non-zeros.
     cells_
         What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_
@@ -110,13 +114,13 @@ class GNNImputer:
         self.genes_, self.network_ = names, trained.network
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
-        self.spread_, self.covarying_, self.cells_ = None, Covarying.none(len(names)), None
+        self.spread_, self.average_, self.covarying_, self.cells_ = None, None, Covarying.none(len(names)), None
         rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, self.network_)
         latent = _infer.embed(self.network_, rows, made)
         if self.config.hide == "molecules":
-            self.spread_, self.covarying_ = self._decoder.fit_posterior(split, latent)
+            self.spread_, self.average_, self.covarying_ = posterior_of(self._decoder, split, latent)
         else:
-            self.covarying_ = self._decoder.fit_covarying(rows, latent)
+            self.covarying_ = covarying_of(self._decoder, rows, latent)
         return self
 
     def transform(
@@ -183,7 +187,7 @@ class GNNImputer:
             File to write. It is there whole or not at all.
         """
         self._check_fitted()
-        learnt = self.genes_, self.network_, self.spread_, self.covarying_
+        learnt = self.genes_, self.network_, self.spread_, self.average_, self.covarying_
         training = self.history_, self.best_epoch_, self.origin_
         _checkpoint.save_model(Path(path), _checkpoint.Model(self.config, *learnt, *training, self.cells_))
 
@@ -201,7 +205,8 @@ class GNNImputer:
         model = _checkpoint.load_model(Path(path))
         imputer = cls(model.config, device=device)
         imputer.genes_, imputer.network_ = model.genes, model.network.to(device_named(device)).eval()
-        imputer.spread_, imputer.covarying_, imputer.cells_ = model.spread, model.covarying, model.cells
+        imputer.spread_, imputer.average_ = model.spread, model.average
+        imputer.covarying_, imputer.cells_ = model.covarying, model.cells
         imputer.history_, imputer.best_epoch_, imputer.origin_ = model.history, model.best_epoch, model.origin
         return imputer
 
@@ -227,7 +232,7 @@ class GNNImputer:
 
     @property
     def _decoder(self) -> Decoder:
-        return Decoder(self.network_, self.config, self.spread_, self.covarying_)
+        return Decoder(self.network_, self.config, self.spread_, self.average_, self.covarying_)
 
     def _reading(self, counts: Any, names: Sequence[str] | None, graph: NeighborGraph) -> tuple[GNNImputer, Rows]:
         """These counts, and the imputer as it reads them."""

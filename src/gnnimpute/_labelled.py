@@ -15,6 +15,7 @@ from gnnimpute._entries import MASKED_METRICS, by_group
 from gnnimpute._holdout import LabelledHoldOut
 from gnnimpute._infer import embed
 from gnnimpute._masking import Labels, Split
+from gnnimpute._posterior_fit import covarying_of
 from gnnimpute._rows import Rows
 from gnnimpute._train import train
 from gnnimpute._values import Decoder
@@ -134,7 +135,7 @@ def _values(
     values = np.zeros(counts.shape, dtype=np.float32)
     decoder = Decoder(network, config, None)
     if covary:
-        decoder = replace(decoder, covarying=decoder.fit_covarying(rows, latent))
+        decoder = replace(decoder, covarying=covarying_of(decoder, rows, latent))
     for c, block in decoder.blocks(rows, latent, cells, estimate="detected", output="counts"):
         values[cells[c]] = block
     return values

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.special import gammaln
 
 from gnnimpute._counts import totals
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._local import nearest
-from gnnimpute._spread import dispersion_weights, group_ratio
+from gnnimpute._prior_fit import DISPERSIONS, dispersion_weights
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
@@ -84,6 +85,40 @@ def fit_local(network: Autoencoder, split: Split, latent: torch.Tensor, *, ratio
         total = expected.sum(1, keepdims=True)
         expected *= factor[group]
         expected *= total / np.maximum(expected.sum(1, keepdims=True), 1e-9)  # shares go on summing to 1
+
+
+def group_ratio(expected: Floats, seen: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""Posterior of what groups of cells express, as a share of what is expected of them.
+
+    The prior of each gene is a mixture over dispersions, :math:`\sum_d w_d\, \mathrm{Gamma}(\theta_d, \theta_d)`: what
+    a group shows decides, by its negative binomial likelihood, which of them it is, so that small deviations are taken
+    for chance and large ones are followed.
+
+    Parameters
+    ----------
+    expected
+        Expected molecules, of shape (n_groups, n_genes).
+    seen
+        Molecules that were seen, of the same shape.
+    weights
+        From :func:`dispersion_weights`, of shape (n_dispersions, n_genes).
+
+    Returns
+    -------
+    Array of shape (n_groups, n_genes), 1 where nothing is expected.
+    """
+    mean, y = np.maximum(expected, 1e-9).astype(np.float64), seen.astype(np.float64)
+    # Group by group: so much stays in a core's own cache.
+    return np.stack([_ratio_of_one(*group, weights) for group in zip(mean, y, strict=True)])
+
+
+def _ratio_of_one(mean: Floats, y: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts, which = np.unique(y, return_inverse=True)
+    size = np.minimum(DISPERSIONS, 1e6)[:, None]
+    constant = gammaln(counts + size) - gammaln(size) + size * np.log(size)
+    log = constant[:, which] - (size + y) * np.log(size + mean)
+    weight = weights * np.exp(log - log.max(0))
+    return np.asarray((weight * (size + y) / (size + mean)).sum(0) / np.maximum(weight.sum(0), 1e-300))
 
 
 def _members(group: NDArray[np.int64], n_groups: int) -> sp.csr_matrix:

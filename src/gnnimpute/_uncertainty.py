@@ -1,6 +1,6 @@
 r"""How sure a value is: its interval, and what another library of the same cell would show.
 
-The expression :math:`x` of a gene in a cell has the gamma prior of :mod:`gnnimpute._spread`, whose shape is
+The expression :math:`x` of a gene in a cell has the gamma prior of :mod:`gnnimpute._prior`, whose shape is
 :math:`s = 1 / (1 / \theta + b / \lambda)`, and, given the count :math:`y`, the posterior
 
 .. math:: x \mid y \sim \mathrm{Gamma}\left(s + y,\; s / \lambda + 1\right) .
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnnimpute._config import Output
+    from gnnimpute._prior import Spread
     from gnnimpute._rows import Rows
-    from gnnimpute._spread import Spread
     from gnnimpute._values import Decoder, Wanted
 
     Floats = NDArray[np.floating[Any]]
@@ -147,7 +147,7 @@ class Expression(NamedTuple):
     """Distribution of the expression of some cells and genes, given the network and the cell's own counts."""
 
     mean: Floats
-    """Expected counts, given the network and the genes that covary, of shape (n_cells, n_genes)."""
+    """Mean of the prior, as counts, of shape (n_cells, n_genes)."""
     counts: Floats
     """Observed counts, of the same shape."""
     spread: Spread
@@ -187,4 +187,5 @@ def expressions(
     spread = decoder.spread.of(columns)
     for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
         own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
-        yield c, Expression(decoder.given(mean, own)[:, columns], own[:, columns], spread, total, target_total)
+        prior = decoder.prior(mean, own, total)[:, columns]
+        yield c, Expression(prior, own[:, columns], spread, total, target_total)

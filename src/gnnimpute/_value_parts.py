@@ -56,7 +56,7 @@ def given_covarying(
     genes = np.array([gene, *weights.indices])
     names = imputer.genes_[genes].tolist()
     mean, own = imputer.transform(counts, graph, genes=names, cells=[cell], output="counts"), counts[cell][:, genes]
-    prior = imputer.covarying_.of(genes).given(mean, own.toarray())[0, 0]
+    given = imputer.covarying_.of(genes).given(mean, own.toarray())[0, 0]
     columns = {"weight": weights.data, "count": own.toarray()[0, 1:], "expected": mean[0, 1:]}
     others = pd.DataFrame(columns, index=names[1:])
-    return float(prior), others.iloc[np.argsort(-np.abs(weights.data), kind="stable")]
+    return float(given), others.iloc[np.argsort(-np.abs(weights.data), kind="stable")]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
@@ -13,29 +12,25 @@ import torch
 from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import divisors
-from gnnimpute._covarying import Covarying, fit_covarying, looked_at
 from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
-from gnnimpute._rows import Rows
-from gnnimpute._spread import Spread, fit_spread
 from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from gnnimpute._config import Config
-    from gnnimpute._masking import Split
+    from gnnimpute._covarying import Covarying
     from gnnimpute._nn import Autoencoder
+    from gnnimpute._prior import Average, Spread
+    from gnnimpute._rows import Rows
 
 log = logging.getLogger(__name__)
 
 _ALL = slice(None)
-
-FIT_ON = 2048
-"""Most cells that the spread of genes, and which of them covary, are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,8 @@ class Decoder:
     config: Config
     spread: Spread | None
     """How far cells differ from what is expected of them, for the posterior."""
+    average: Average | None = None
+    """What the average of each gene has to say, for the posterior."""
     covarying: Covarying | None = None
     """Which genes covary, for the posterior and for values of hidden non-zeros."""
 
@@ -86,7 +83,7 @@ class Decoder:
         """
         depth = (divisors(total) / float(self.network.target_total)).astype(np.float32)[:, None]
         value = decoded * depth
-        if self._predicts_beyond_one:
+        if self.predicts_beyond_one:
             molecule = unit[:, None]
             value = 1 + value / molecule
             if estimate == "detected":
@@ -97,7 +94,8 @@ class Decoder:
         elif estimate == "detected":
             value = detected(value)
         if estimate == "posterior" and own is not None and self.spread is not None:
-            value = posterior(self.given(value, own, columns), own, self.spread.of(columns).known())
+            molecules = depth * float(self.network.target_total)
+            value = posterior(self.prior(value, own, molecules, columns), own, self.spread.of(columns).known())
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
@@ -105,7 +103,7 @@ class Decoder:
     def needs_counts(self, estimate: Estimate) -> bool:
         """Whether values depend on the cell's counts beyond what its latent knows of them."""
         covary = self.covarying is not None and self.covarying.weights.nnz > 0
-        return estimate == "posterior" or (estimate == "detected" and self._predicts_beyond_one and covary)
+        return estimate == "posterior" or (estimate == "detected" and self.predicts_beyond_one and covary)
 
     def given(
         self, expected: NDArray[np.float32], own: NDArray[np.float32], columns: NDArray[np.int64] | slice = _ALL
@@ -113,43 +111,21 @@ class Decoder:
         """What is expected of cells, given their counts of genes that covary, of shape (n_cells, n_columns)."""
         if self.covarying is None:
             return expected
-        return self.covarying.of(columns).given(expected, self._told(own, expected))
+        return self.covarying.of(columns).given(expected, self.told(own, expected))
 
-    def fit_covarying(self, rows: Rows, latent: torch.Tensor) -> Covarying:
-        """Which genes covary; none do without a linear part, nor where no estimate makes use of it."""
-        estimate: Estimate = "detected" if self._predicts_beyond_one else "mean"
-        alone, cells = replace(self, covarying=None), _fitted_on(latent)
-        with closing(alone.blocks(rows, latent, cells, estimate=estimate, output="counts")) as blocks:
-            return self._covarying(rows, cells, blocks)
+    def prior(
+        self,
+        expected: NDArray[np.float32],
+        own: NDArray[np.float32],
+        total: NDArray[np.floating[Any]],
+        columns: NDArray[np.int64] | slice = _ALL,
+    ) -> NDArray[np.float32]:
+        """Mean of the prior, of shape (n_cells, n_columns): what is expected, given genes that covary, and the average.
 
-    def fit_posterior(self, split: Split, latent: torch.Tensor) -> tuple[Spread, Covarying]:
-        """What the posterior takes besides the mean: the spread of each gene, and which genes covary.
-
-        The latter are found by the counts that validation left, the former by the molecules that it held out.
+        `total` are the molecules of the cells, of shape (n_cells, 1).
         """
-        rows, rate, cells = Rows.of(split.kept, self.network), self.config.validation_rate, _fitted_on(latent)
-        with closing(self.blocks(rows, latent, cells, estimate="mean", output="counts")) as blocks:
-            means = list(blocks)  # 160 MB at 20,000 genes, not to decode them twice
-        covarying = self._covarying(rows, cells, means)
-        counts = ((mean, split.kept[cells[c]].toarray(), split.held_out[cells[c]].toarray()) for c, mean in means)
-        given = ((covarying.given(mean, own), own, held_out) for mean, own, held_out in counts)
-        return fit_spread(given, split.kept.shape[1], ratio=rate / (1 - rate)), covarying
-
-    def _covarying(
-        self, rows: Rows, cells: NDArray[np.int64], blocks: Iterable[tuple[slice, NDArray[np.float32]]]
-    ) -> Covarying:
-        """Which genes covary, by what is expected of all genes of some cells."""
-        if not self.config.n_components or not (self.config.hide == "molecules" or self._predicts_beyond_one):
-            return Covarying.none(rows.counts.shape[1])
-        counts = rows.counts[cells]
-        genes = looked_at(counts)
-        expected = np.empty((len(cells), len(genes)), dtype=np.float32)
-        for c, block in blocks:
-            expected[c] = block[:, genes]
-        own = counts[:, genes].toarray()
-        if self._predicts_beyond_one:
-            expected, own = expected / rows.unit[cells, None], own / rows.unit[cells, None]
-        return fit_covarying(expected, self._told(own, expected), genes=genes, n_genes=counts.shape[1])
+        given = self.given(expected, own, columns)
+        return given if self.average is None else self.average.of(columns).mixed_with(given, total)
 
     @torch.inference_mode()
     def decoded(
@@ -166,19 +142,14 @@ class Decoder:
         normalized: NDArray[np.float32] = decoded.cpu().numpy()
         return normalized
 
-    def _told(self, own: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+    def told(self, own: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
         """Counts, but that a zero, of which a network of non-zeros knows nothing, is as was expected."""
-        return np.where(own > 0, own, expected) if self._predicts_beyond_one else own
+        return np.where(own > 0, own, expected) if self.predicts_beyond_one else own
 
     @property
-    def _predicts_beyond_one(self) -> bool:
+    def predicts_beyond_one(self) -> bool:
         """Squared error on hidden non-zeros gives their mean; the likelihoods are truncated and give that of all."""
         return self.config.loss == "squared_error" and self.config.hide == "nonzeros"
-
-
-def _fitted_on(latent: torch.Tensor) -> NDArray[np.int64]:
-    """Positions of the cells that the posterior is fitted on."""
-    return np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
 
 
 class Wanted(NamedTuple):
