@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 N_GENES = 3
 """Genes that are shown without scripts."""
+NARROWEST = 1e-3
+"""Least width of an interval, in values, that is drawn."""
 _UNIT = "log(1 + expression at the median total)"
 
 
@@ -173,10 +175,14 @@ def widths(shown: Shown, found: Mapping[str, Any] | None) -> Iterator[Picture]:
         return
     figure, ax = blank()
     ax.axhline(1, color=ORANGE, linewidth=1)
-    ax.scatter(np.maximum(mean, 1e-6), width, s=5, color=BLUE, linewidths=0)
+    ax.scatter(np.maximum(mean, 1e-6), np.maximum(width, NARROWEST), s=5, color=BLUE, linewidths=0)
     ax.set(xscale="log", yscale="log", xlabel="expression at the median total", ylabel="width of the interval / value")
-    caption = f"Each dot is a gene, in its median cell; intervals of {level:.0%}. Above 1, the value is not known to "
-    yield picture(figure, "How sure values are", f"{caption}within itself.", points=True)
+    caption = (
+        f"Each dot is a gene, in its median cell; intervals of {level:.0%}. Above 1, the value is not known to within "
+        "itself. Where next to nothing is expected, few cells have any: the interval ends near 0, below the value, "
+        "which is a mean."
+    )
+    yield picture(figure, "How sure values are", caption, points=True)
 
 
 def _by_group(values: Any, shown: Shown) -> NDArray[np.float64]:
