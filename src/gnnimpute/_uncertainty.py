@@ -187,5 +187,5 @@ def expressions(
     spread = decoder.spread.of(columns)
     for c, mean in decoder.blocks(rows, latent, cells, estimate="mean", output="counts"):
         own, total = rows.counts[cells[c]].toarray(), divisors(rows.total[cells[c]])[:, None]
-        prior = decoder.prior(mean, own, total)[:, columns]
+        prior = decoder.prior(mean, own, total=total)[:, columns]
         yield c, Expression(prior, own[:, columns], spread, total, target_total)

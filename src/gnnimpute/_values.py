@@ -94,8 +94,8 @@ class Decoder:
         elif estimate == "detected":
             value = detected(value)
         if estimate == "posterior" and own is not None and self.spread is not None:
-            molecules = depth * float(self.network.target_total)
-            value = posterior(self.prior(value, own, molecules, columns), own, self.spread.of(columns).known())
+            prior = self.prior(value, own, total=depth * float(self.network.target_total), columns=columns)
+            value = posterior(prior, own, self.spread.of(columns).known())
         if output != "counts":
             value /= depth
         return np.log1p(value) if output == "log1p" else value
@@ -117,6 +117,7 @@ class Decoder:
         self,
         expected: NDArray[np.float32],
         own: NDArray[np.float32],
+        *,
         total: NDArray[np.floating[Any]],
         columns: NDArray[np.int64] | slice = _ALL,
     ) -> NDArray[np.float32]:
