@@ -33,6 +33,7 @@ LAYERS = (
     # numpy and scipy only
     {
         "_atomic",
+        "_blas",
         "_blocks",
         "_bootstrap",
         "_calibration",

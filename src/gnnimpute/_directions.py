@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gnnimpute._blas import one_thread_of_openblas
+
 if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
@@ -19,6 +21,7 @@ _SHARE = 0.4
 _LEAST_WIDTH = 10
 
 
+@one_thread_of_openblas()
 def directions(
     rows: sp.csr_matrix,
     n: int,

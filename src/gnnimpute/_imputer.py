@@ -10,6 +10,7 @@ import numpy as np
 
 from gnnimpute import _checkpoint, _distributed, _infer, _interval, _latent, _on_demand
 from gnnimpute._absent import reader
+from gnnimpute._blas import one_thread_of_openblas
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
 from gnnimpute._covarying import Covarying
@@ -69,6 +70,7 @@ class GNNImputer:
         self.config, self.device = config, device
         self.cells_: Cells | None = None
 
+    @one_thread_of_openblas()
     def fit(
         self,
         counts: ArrayLike | sp.spmatrix,

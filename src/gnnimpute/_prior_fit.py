@@ -7,12 +7,16 @@ therefore taken for a hint, whose meaning is learnt from the molecules that were
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import reduce
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from gnnimpute._prior import Average, Spread
+from gnnimpute._threads import side_by_side_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,13 +72,20 @@ def fit_prior(blocks: Blocks, share: NDArray[np.float32], *, ratio: float) -> tu
     # where little is expected it is `least`, and it becomes 1 over a range of means that `scale` sets.
     least, none = FANO_FACTORS / (1 + FANO_FACTORS), np.zeros(1)
     n_spreads = len(DISPERSIONS) * len(least)
-    found = np.zeros((len(AVERAGE_WEIGHTS) * n_spreads + 2 * len(HINTS), len(share)))
-    for expected, read, half, held_out in _slices(blocks):
-        average = read.sum(1, keepdims=True) * share
-        means = [expected + np.float32(weight) * (average - expected) for weight in AVERAGE_WEIGHTS]
-        parts = [_evidence(m, read, held_out, ratio=ratio, scales=DISPERSIONS, least=least) for m in means]
-        parts += [_evidence(m / 2, half, read - half, ratio=1, scales=HINTS, least=none) for m in (expected, average)]
-        found += np.concatenate(parts)
+
+    def evidence(block: tuple[Floats, ...]) -> NDArray[np.float64]:
+        found = np.zeros((len(AVERAGE_WEIGHTS) * n_spreads + 2 * len(HINTS), len(share)))
+        for expected, read, half, held_out in _slices(block):
+            average = read.sum(1, keepdims=True) * share
+            means = [expected + np.float32(weight) * (average - expected) for weight in AVERAGE_WEIGHTS]
+            parts = [_evidence(m, read, held_out, ratio=ratio, scales=DISPERSIONS, least=least) for m in means]
+            hints = [m / 2 for m in (expected, average)]
+            parts += [_evidence(m, half, read - half, ratio=1, scales=HINTS, least=none) for m in hints]
+            found += np.concatenate(parts)
+        return found
+
+    with closing(side_by_side_map(evidence, blocks, torch.device("cpu"))) as each:
+        found = reduce(np.add, each)
     held, around_expected, around_average = np.split(found, np.cumsum([len(AVERAGE_WEIGHTS) * n_spreads, len(HINTS)]))
     pairs = (around_expected[:, None] + around_average).reshape(-1, len(share))
     some = np.sort(np.random.default_rng(0).permutation(len(share))[:MOST_GENES])
@@ -106,7 +117,7 @@ def dispersion_weights(blocks: Blocks, n_genes: int, *, ratio: float) -> NDArray
     Array of shape (n_dispersions, n_genes), which sums to 1 over dispersions.
     """
     evidence = np.zeros((len(DISPERSIONS), n_genes))
-    for mean, seen, held_out in _slices(blocks):
+    for mean, seen, held_out in chain.from_iterable(map(_slices, blocks)):
         evidence += _evidence(mean, seen, held_out, ratio=ratio, scales=DISPERSIONS, least=np.zeros(1))
     # All that is said of groups was measured with fifty rounds.
     return _weights(evidence, np.zeros((1, n_genes)), n_rounds=50)
@@ -183,8 +194,8 @@ def _weights(
     return np.asarray(weight / weight.sum(0))
 
 
-def _slices(blocks: Blocks) -> Iterator[tuple[Floats, ...]]:
+def _slices(block: tuple[Floats, ...]) -> Iterator[tuple[Floats, ...]]:
     """The same a few cells at a time: so many are gone through again and again in a core's own cache."""
-    for block in blocks:
-        n_cells = max(1, _CACHED // (block[0].shape[1] * 4))
-        yield from (tuple(part[i : i + n_cells] for part in block) for i in range(0, len(block[0]), n_cells))
+    n_cells = max(1, _CACHED // (block[0].shape[1] * 4))
+    for i in range(0, len(block[0]), n_cells):
+        yield tuple(part[i : i + n_cells] for part in block)
