@@ -106,6 +106,7 @@ def test_the_model_is_left_as_it_was(imputer, counts, graph):
 def test_what_was_not_counted_has_no_posterior_and_no_interval(imputer, counts, graph):
     imputer = copy.copy(imputer)  # these cells differ by chance alone: let them differ
     imputer.spread_ = Spread(np.full(N_GENES, 4, np.float32), np.full(N_GENES, 0.1, np.float32))
+    imputer.average_ = imputer.average_._replace(weight=np.full(N_GENES, 0.3, np.float32))
     there = slice(5, None)
     rows = {"counts": counts[:, there], "graph": graph, "names": GENES[there]}
     mean, posterior = (imputer.transform(**rows, estimate=estimate) for estimate in ("mean", "posterior"))

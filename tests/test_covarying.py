@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnimpute import Config, GNNImputer, NeighborGraph, metrics, tl
+from gnnimpute._absent import reader
 from gnnimpute._covarying import FEWEST, LEAST, MOST, N_GENES, Covarying, fit_covarying, looked_at
 from gnnimpute._infer import embed
 from gnnimpute._on_demand import OnDemand, Values, numbers
@@ -175,6 +177,13 @@ def imputer(counts: sp.csr_matrix, graph: NeighborGraph) -> GNNImputer:
     return GNNImputer(config, device="cpu").fit(counts, graph, genes=names, progress=False)
 
 
+def with_averages(imputer: GNNImputer) -> GNNImputer:
+    """The same, but that each gene's average has a say."""
+    made = copy.copy(imputer)
+    made.average_ = imputer.average_._replace(weight=np.linspace(0.1, 0.5, N_SEEN, dtype=np.float32))
+    return made
+
+
 def test_a_fit_finds_twins_and_the_posterior_follows(
     imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph
 ) -> None:
@@ -206,6 +215,7 @@ def test_hidden_molecules_of_twins_are_predicted_better(counts: sp.csr_matrix, g
 def test_some_genes_of_the_posterior_are_those_of_all(
     imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph
 ) -> None:
+    imputer = with_averages(imputer)
     whole = imputer.transform(counts, graph, estimate="posterior")
     some = [PAIRS[0][0], 5, PAIRS[1][1]]
     names = [f"gene{i}" for i in some]
@@ -230,6 +240,7 @@ def test_it_is_saved(imputer: GNNImputer, counts: sp.csr_matrix, graph: Neighbor
 
 
 def test_a_twin_that_is_missing_says_nothing(imputer: GNNImputer, counts: sp.csr_matrix, graph: NeighborGraph) -> None:
+    imputer = with_averages(imputer)
     gene, twin = PAIRS[0]
     there = np.arange(N_SEEN) != twin
     some = {"names": imputer.genes_[there].tolist()}
@@ -240,7 +251,7 @@ def test_a_twin_that_is_missing_says_nothing(imputer: GNNImputer, counts: sp.csr
     others[twin] = 0
     own = counts.toarray() * there
     given = Covarying(sp.csr_matrix(others)).given(mean, own)
-    total = own.sum(1, keepdims=True) / (1 - imputer.average_.share[twin])
+    total = own.sum(1, keepdims=True) / reader(imputer, some["names"]).network_.seen
     prior = imputer.average_.mixed_with(given, total)[:, gene]
     ratio = prior / imputer.spread_.dispersion[gene] + imputer.spread_.fano[gene]
     without = (prior + ratio * own[:, gene]) / (1 + ratio)

@@ -101,7 +101,6 @@ def explain(
     cells = weights.col[others][order]
     own = np.asarray(counts[:, column].todense()).ravel()
     total = totals(counts)
-    depth = float(divisors(total[[here]])[0]) / imputer.network_.seen
     neighbors = pd.DataFrame(
         {
             "weight": weights.data[others][order],
@@ -114,9 +113,11 @@ def explain(
     given, covarying = given_covarying(imputer, counts, graph, cell=here, gene=column)
     assert imputer.spread_ is not None  # or there were no interval
     assert imputer.average_ is not None
-    average, weight = float(imputer.average_.share[column]) * depth, float(imputer.average_.weight[column])
-    prior = given + weight * (average - given)
-    ratio = float(imputer.spread_.of(slice(column, column + 1)).variance_over_mean(np.array([prior]))[0])
+    this = np.array([column])
+    spread, average = imputer.spread_.of(this), imputer.average_.of(this)
+    depth = divisors(Rows.of(counts, imputer.network_).total[[here]])
+    prior = average.mixed_with(np.array([given]), depth)
+    ratio = float(spread.variance_over_mean(prior)[0])
     return Explanation(
         cell=cell,
         gene=gene,
@@ -135,9 +136,9 @@ def explain(
         linear=linear_part(imputer, counts, graph, cell=here, gene=column),
         given=given,
         covarying=covarying,
-        average=average,
-        average_weight=weight,
-        prior=prior,
+        average=float(depth[0] * average.share[0]),
+        average_weight=float(average.weight[0]),
+        prior=float(prior[0]),
     )
 
 

@@ -94,7 +94,7 @@ class Decoder:
         elif estimate == "detected":
             value = detected(value)
         if estimate == "posterior" and own is not None and self.spread is not None:
-            prior = self.prior(value, own, total=depth * float(self.network.target_total), columns=columns)
+            prior = self.prior(value, own, total=divisors(total)[:, None], columns=columns)
             value = posterior(prior, own, self.spread.of(columns).known())
         if output != "counts":
             value /= depth
