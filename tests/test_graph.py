@@ -258,6 +258,23 @@ def test_cells_with_fewer_neighbors_repeat_themselves() -> None:
     ]
 
 
+def test_of_hubs_the_nearest_are_taken(caplog: pytest.LogCaptureFixture, rng: np.random.Generator) -> None:
+    """A cell that has many neighbours would cost all others the memory of as many."""
+    n = 400
+    ring = sp.csr_matrix((np.ones(n), (np.arange(n), (np.arange(n) + 1) % n)), shape=(n, n))
+    distances = ring.tolil()
+    distances[7] = far = 2 + rng.permutation(n)
+    graph = NeighborGraph.from_sparse(distances, nearest="smallest")
+    assert graph.indices.shape == (n, 33)
+    assert set(graph.indices[7, 1:]) == set(np.setdiff1d(np.argsort(far), 7, assume_unique=True)[:32])
+    assert graph.neighbors_of(7).shape == (32,)
+    assert graph.neighbors_of(5).tolist() == [6]
+    said = "1 of 400 cells have more than 32 neighbours in this graph, up to 399: the nearest 32 of each are used."
+    assert [record.getMessage() for record in caplog.records] == [said]
+    assert NeighborGraph.from_sparse(distances, nearest="smallest", n_neighbors=50).indices.shape == (n, 51)
+    assert NeighborGraph.from_sparse(sp.csr_matrix(1 - np.eye(90)), nearest="smallest").indices.shape == (90, 90)
+
+
 def test_equal_distances_are_taken_in_the_order_of_the_cells() -> None:
     matrix = sp.csr_matrix(1 - np.eye(5))
     graph = NeighborGraph.from_sparse(matrix[:, ::-1][:, ::-1], nearest="largest", n_neighbors=2)

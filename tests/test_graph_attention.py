@@ -10,13 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gnnimpute import NeighborGraph
 from gnnimpute._config import Attention
 from gnnimpute._graph_attention import GraphAttention
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from gnnimpute import NeighborGraph
 
 N_CELLS = 90
 every_attention = pytest.mark.parametrize("attention", get_args(Attention))
@@ -39,21 +38,18 @@ def a_layer(attention: str, n_heads: int = 3, *, temperature: float = 1.0, self_
 
 
 def dense_attention(layer: GraphAttention, x: Tensor, indices: np.ndarray) -> Tensor:
-    """The paper's equation with an n x n matrix of scores; entries of A count how often a neighbour is listed."""
+    """The paper's equation with an n x n matrix of scores; A is 1 where a cell is listed, itself once."""
     adjacency = torch.zeros(len(x), len(x), dtype=x.dtype)
-    adjacency.index_put_((torch.arange(len(x))[:, None], torch.as_tensor(indices)), torch.ones(()).to(x), True)
+    adjacency.index_put_((torch.arange(len(x))[:, None], torch.as_tensor(indices)), torch.ones(()).to(x))
     if layer.attention == "mean":
-        inverse_root = torch.diag(adjacency.sum(1) ** -0.5)
-        return inverse_root @ adjacency @ inverse_root @ x @ layer.weight
+        return torch.diag(1 / adjacency.sum(1)) @ adjacency @ x @ layer.weight
     heads = []
     for h, w in enumerate(layer.weight.chunk(layer.n_heads, dim=1)):
         wx = x @ w
         score = wx @ wx.T if layer.attention == "dot" else (wx @ layer.own[h])[:, None] + (wx @ layer.other[h])[None]
         weight = adjacency * torch.exp(F.leaky_relu(score, 0.2) / layer.temperature)
-        if layer.self_rate:  # where it is listed first, not where it stands for a neighbour that is not there
-            weight = weight + torch.diag(
-                weight.diag() / adjacency.diag() * torch.expm1(layer.self_rate * layer.self_score[h])
-            )
+        if layer.self_rate:
+            weight = weight + torch.diag(weight.diag() * torch.expm1(layer.self_rate * layer.self_score[h]))
         heads.append(weight / weight.sum(1, keepdim=True) @ wx)
     return torch.stack(heads).mean(0)
 
@@ -117,8 +113,9 @@ def test_additive_attention_is_that_of_pytorch_geometric(
 
 
 def test_no_attention_is_the_graph_convolution_of_pytorch_geometric(
-    geometric: Any, graph: NeighborGraph, generator: torch.Generator
+    geometric: Any, rng: np.random.Generator, generator: torch.Generator
 ) -> None:
+    graph = NeighborGraph.from_embedding(rng.normal(size=(N_CELLS, 4)), n_neighbors=5)
     layer = a_layer("mean")
     theirs = geometric.GCNConv(8, 4, add_self_loops=False, bias=False).double()
     with torch.no_grad():
@@ -132,9 +129,9 @@ def test_no_attention_is_the_graph_convolution_of_pytorch_geometric(
 
 
 def edges(graph: NeighborGraph) -> Tensor:
-    """From each neighbour, the cell itself among them, to the cell."""
+    """From each neighbour, the cell itself among them, once to the cell."""
     to = np.repeat(np.arange(graph.n_cells), graph.indices.shape[1])
-    return torch.from_numpy(np.stack([graph.indices.ravel(), to]))
+    return torch.from_numpy(np.unique(np.stack([graph.indices.ravel(), to]), axis=1))
 
 
 @every_attention
@@ -149,7 +146,7 @@ def test_attention_is_a_share_of_each_neighbor(
     torch.testing.assert_close(weights.sum(1), torch.ones(N_CELLS, layer.n_heads, dtype=torch.float64))
     if attention == "mean":
         assert layer.n_heads == 1
-        assert weights.unique().numel() == 1
+        assert torch.equal(weights > 0, weights == weights[:, :1])
 
 
 def test_scores_of_any_size_stay_finite(graph: NeighborGraph, generator: torch.Generator) -> None:
@@ -167,6 +164,20 @@ def test_a_cell_without_neighbors_keeps_its_own_values(generator: torch.Generato
     x = torch.randn(5, 8, dtype=torch.float64, generator=generator)
     for neighbors in (torch.arange(5)[:, None], torch.arange(5)[:, None].expand(5, 4)):
         torch.testing.assert_close(layer(x, neighbors), layer.project(x).mean(1))
+
+
+@every_attention
+@pytest.mark.parametrize("self_rate", [0.0, 2.0])
+def test_more_room_than_neighbors_changes_nothing(
+    attention: str, self_rate: float, graph: NeighborGraph, generator: torch.Generator
+) -> None:
+    """Of a graph in which one cell has many neighbours, all others are as they were."""
+    layer = a_layer(attention, self_rate=self_rate)
+    x, neighbors = torch.randn(N_CELLS, 8, dtype=torch.float64, generator=generator), torch.from_numpy(graph.indices)
+    wider = torch.cat([neighbors, neighbors[:, :1].expand(-1, 30)], 1)
+    torch.testing.assert_close(layer(x, wider), layer(x, neighbors))
+    h = layer.project(x)
+    assert (layer.weights(h, wider)[:, neighbors.shape[1] :] == 0).all()
 
 
 def test_dropout_of_neighbors_keeps_the_mean_and_acts_in_training_alone(

@@ -12,7 +12,7 @@ from gnnimpute._rows import Rows
 def cells() -> Cells:
     rng = np.random.default_rng(0)
     counts = sp.csr_matrix(rng.poisson(2, (40, 12)).astype(np.float32))
-    neighbors = np.stack([np.arange(30), rng.integers(40, size=30), rng.integers(40, size=30)], axis=1)
+    neighbors = np.stack([np.arange(30), rng.integers(30, 40, size=30), rng.integers(30, 40, size=30)], axis=1)
     return Cells(counts, neighbors, 20.0)
 
 
@@ -30,6 +30,14 @@ def test_features(cells):
     h = rows.toarray() @ loadings
     expected = np.c_[h[cells.own], (h[cells.neighbors[:, 1]] + h[cells.neighbors[:, 2]]) / 2, depth[cells.own]]
     np.testing.assert_allclose(cells.features(rows, loadings, depth), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_room_for_neighbors_that_are_not_there_changes_nothing(cells):
+    rng = np.random.default_rng(2)
+    loadings, rows = rng.normal(size=(12, 3)), cells.rows().normalized()
+    wider = cells._replace(neighbors=np.c_[cells.neighbors, np.repeat(cells.own[:, None], 7, axis=1)])
+    features = (each.features(rows, loadings, np.zeros(40)) for each in (cells, wider))
+    np.testing.assert_allclose(*features, rtol=1e-5, atol=1e-6)
 
 
 def test_combined_is_the_mean_of_the_lines(cells):

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from gnnimpute._linear import FLOOR, Linear
+from gnnimpute._linear import FLOOR, Linear, mean_of_neighbors
 from gnnimpute._sparse_rows import SparseRows
 
 
@@ -34,6 +34,13 @@ def test_the_equation(linear, x):
     np.testing.assert_allclose(z.numpy(), expected, rtol=1e-5)
     line = w["intercept"] + expected @ w["coefficients"].T
     np.testing.assert_allclose(linear(z).numpy(), np.maximum(line, FLOOR * w["intercept"]), rtol=1e-5)
+
+
+def test_the_mean_is_over_neighbors_that_are_there():
+    values = torch.arange(8.0).view(4, 2)
+    neighbors = torch.tensor([[0, 1, 3], [1, 2, 1], [2, 2, 2], [3, 3, 0]])
+    expected = [[4, 5], [4, 5], [4, 5], [0, 1]]  # of both, of the one, its own, of the one
+    np.testing.assert_array_equal(mean_of_neighbors(values, neighbors).numpy(), expected)
 
 
 def test_a_graph_of_lone_cells(linear, x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
@@ -13,6 +14,8 @@ from gnnimpute._nearest import approximate, exact
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+log = logging.getLogger(__name__)
 
 EXACT_BELOW = 50_000
 """Number of cells below which neighbours are exact: minutes at most, and no index to warm up."""
@@ -37,7 +40,8 @@ class NeighborGraph:
     ----------
     indices
         Array of shape (n_cells, k). Row ``i`` lists the cells that cell ``i`` attends to; ``indices[i, 0] == i``.
-        A cell with fewer neighbours than others repeats itself: no padding that could gather a wrong cell.
+        A cell with fewer neighbours than others repeats itself: no padding that could gather a wrong cell. What is
+        repeated counts once.
 
     Raises
     ------
@@ -138,7 +142,8 @@ class NeighborGraph:
         nearest
             Which entries are the nearest cells: the smallest (distances) or the largest (connectivities).
         n_neighbors
-            Most neighbours to keep of each cell; by default, all.
+            Most neighbours to keep of each cell. By default all, but the nearest of a hub: no more than 32 or, if that
+            is more, four times as many as the median cell has.
         """
         if n_neighbors is not None:
             _check_n_neighbors(n_neighbors)
@@ -153,11 +158,22 @@ class NeighborGraph:
         row, col = row[order], col[order]
         degree = np.bincount(row, minlength=edges.shape[0])
         rank = np.arange(len(row)) - np.repeat(np.cumsum(degree) - degree, degree)
-        k = int(degree.max(initial=0)) if n_neighbors is None else min(n_neighbors, int(degree.max(initial=0)))
+        k = min(_most(degree) if n_neighbors is None else n_neighbors, int(degree.max(initial=0)))
         indices = np.repeat(np.arange(edges.shape[0])[:, None], k + 1, axis=1)
         keep = rank < k
         indices[row[keep], rank[keep] + 1] = col[keep]
         return cls(indices)
+
+    def neighbors_of(self, cell: int) -> NDArray[np.int64]:
+        """Neighbours of a cell, without the cell itself; of one that has none, itself.
+
+        Parameters
+        ----------
+        cell
+            Its position.
+        """
+        others = self.indices[cell, 1:]
+        return others[others != cell] if (others != cell).any() else others[:1]
 
     def block(self, seeds: NDArray[np.int64]) -> Block:
         """Cells needed to run two attention layers on `seeds`, with neighbours renumbered within each layer."""
@@ -176,6 +192,17 @@ class NeighborGraph:
         number[cells] = own
         found = number[self.indices[cells]]
         return NeighborGraph(np.where(found < 0, own[:, None], found))
+
+
+def _most(degree: NDArray[np.int64]) -> int:
+    """Most neighbours of a cell that are kept: every cell takes the memory of the one that has most."""
+    most = max(32, 4 * int(np.median(degree))) if len(degree) else 0
+    if hubs := int((degree > most).sum()):
+        log.warning(
+            "%d of %d cells have more than %d neighbours in this graph, up to %d: the nearest %d of each are used.",
+            hubs, len(degree), most, degree.max(), most,
+        )  # fmt: skip
+    return most
 
 
 def _check_n_neighbors(n_neighbors: int) -> None:

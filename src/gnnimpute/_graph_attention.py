@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from gnnimpute._config import Attention
 
 
+def are_neighbors(neighbors: Tensor) -> Tensor:
+    """Which columns after the first are neighbours, (r, k - 1): a cell that has fewer than others repeats itself."""
+    return neighbors[:, 1:] != neighbors[:, :1]
+
+
 class GraphAttention(nn.Module):
     r"""Graph attention :cite:p:`Velickovic2018` on a graph of fixed degree, heads averaged.
 
@@ -26,10 +31,11 @@ class GraphAttention(nn.Module):
 
     - ``dot``: :math:`(W x_i) \cdot (W x_j)`, the paper :cite:p:`Xu2021`;
     - ``additive``: :math:`a \cdot W x_i + b \cdot W x_j`, the authors' code and :cite:p:`Velickovic2018`;
-    - ``mean``: no score, all neighbours alike, one head. On a graph of fixed degree this *is* the graph convolution
-      with symmetric normalisation, :math:`\hat D^{-1/2} \hat A \hat D^{-1/2} X W` :cite:p:`Kipf2017`.
+    - ``mean``: no score, all neighbours alike, one head. Where all cells have as many neighbours this *is* the graph
+      convolution with symmetric normalisation, :math:`\hat D^{-1/2} \hat A \hat D^{-1/2} X W` :cite:p:`Kipf2017`.
 
-    Shapes: ``x`` (m, n_in), ``neighbors`` (r, k) rows of ``x``, self first -> (r, n_out).
+    Shapes: ``x`` (m, n_in), ``neighbors`` (r, k) rows of ``x``, self first -> (r, n_out). A cell that has fewer
+    neighbours than others repeats itself there; it is attended to once.
     """
 
     def __init__(
@@ -69,8 +75,9 @@ class GraphAttention(nn.Module):
 
     def weights(self, h: Tensor, neighbors: Tensor) -> Tensor:
         """Attention to each neighbour, (r, k, H); sums to 1 over the k neighbours."""
+        there = F.pad(are_neighbors(neighbors), (1, 0), value=True)
         if self.attention == "mean":
-            return h.new_full((*neighbors.shape, 1), 1 / neighbors.shape[1])
+            return (there / there.sum(1, keepdim=True, dtype=h.dtype))[..., None]
         if self.attention == "additive":
             own, other = (h * self.own).sum(-1), (h * self.other).sum(-1)  # (m, H)
             score = own[neighbors[:, :1]] + other[neighbors]  # (r, k, H)
@@ -82,7 +89,7 @@ class GraphAttention(nn.Module):
         score = F.leaky_relu(score, 0.2) / self.temperature
         if self.self_rate:
             score = score + F.pad(self.self_rate * self.self_score[None], (0, 0, 0, score.shape[1] - 1))
-        return score.softmax(dim=1)
+        return score.masked_fill(~there[..., None], -torch.inf).softmax(dim=1)
 
     def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum over neighbours, mean over heads: (m, H, C) -> (r, C), nothing of size (r, k, H, C) held."""

@@ -10,6 +10,7 @@ import torch
 
 from gnnimpute._counts import moments
 from gnnimpute._directions import directions
+from gnnimpute._linear import mean_of_neighbors
 from gnnimpute._rows import Rows
 from gnnimpute._sparse_rows import SparseRows
 
@@ -54,9 +55,9 @@ class Cells(NamedTuple):
     def features(self, logged: sp.csr_matrix, loadings: Floats, depth: Floats) -> Floats:
         """Of shape (n_cells, 2 k + 1): components of the cell, of the mean of its neighbours, depth."""
         weight = torch.from_numpy(loadings.astype(np.float32)).to(self.device)
-        h = (SparseRows(logged, device=self.device).rows @ weight).cpu().numpy()
-        others = self.neighbors[:, 1:]
-        mean = h[others].mean(1) if others.shape[1] else np.zeros((len(self.own), h.shape[1]))
+        h = (SparseRows(logged, device=self.device).rows @ weight).cpu()
+        neighbors = torch.from_numpy(self.neighbors)
+        mean = mean_of_neighbors(h, neighbors) if neighbors.shape[1] > 1 else torch.zeros(len(neighbors), h.shape[1])
         return np.concatenate([h[self.own], mean, depth[self.own, None]], 1)
 
 

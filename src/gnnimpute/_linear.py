@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnimpute._graph_attention import are_neighbors
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 
 FLOOR = 0.05
 """Least prediction, as a share of the gene's mean: a line knows no zero."""
+
+
+def mean_of_neighbors(values: Tensor, neighbors: Tensor) -> Tensor:
+    """Mean over the neighbours of each cell, without the cell itself; of a cell that has none, its own values.
+
+    Shapes: ``values`` (m, n), ``neighbors`` (s, k) rows of them, self first, k > 1 -> (s, n).
+    """
+    there = are_neighbors(neighbors)
+    there[:, 0] |= ~there.any(1)
+    columns = zip(neighbors.T[1:], there.T, strict=True)
+    total = torch.stack([values[j] * is_there[:, None] for j, is_there in columns]).sum(0)
+    return total / there.sum(1, keepdim=True)
 
 
 class Linear(nn.Module):
@@ -71,9 +85,7 @@ class Linear(nn.Module):
         own, other, depth = (*read[:, :-1].chunk(2, dim=1), read[:, -1:])
         cells = neighbors[:, 0]
         z = own[cells] + depth[cells] * self.depth - self.center
-        if neighbors.shape[1] > 1:
-            z = z + torch.stack([other[j] for j in neighbors.T[1:]]).mean(0)
-        return z
+        return z + mean_of_neighbors(other, neighbors) if neighbors.shape[1] > 1 else z
 
     def forward(self, z: Tensor, genes: NDArray[np.int64] | slice = slice(None)) -> Tensor:
         intercept = self.intercept[genes]

@@ -38,7 +38,7 @@ def linear_part(
     alone = (decoded.softmax(0) if network.is_share else decoded)[gene]
     z = latent[:, network.n_latent :]
     slope = network.linear.coefficients[gene]
-    others = graph.indices[cell, 1:]
+    others = graph.neighbors_of(cell)
     x = torch.from_numpy(rows.normalized(np.concatenate([[cell], others])).toarray()).to(rows.device) - network.mean
     own = x[0] @ network.linear.own @ slope
     neighbors = x[1:].sum(0) @ network.linear.neighbors @ slope / max(len(others), 1)
