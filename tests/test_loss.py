@@ -172,7 +172,7 @@ def test_squared_error_is_in_units_of_normalized_counts(counts: sp.csr_matrix, h
     target = Hidden.of(hidden, kept, config)
     least = target.unit[:, None] if hide == "nonzeros" else 0
     truth = network.target_total * (torch.from_numpy(hidden.toarray()) - least) / target.exposure[:, None]
-    deeper = Hidden.of(hidden * 3, kept * 3, config)
+    deeper = Hidden.of(hidden * np.float32(np.pi), kept * np.float32(np.pi), config)
     for this in (target, deeper):
         assert float(hidden_loss(network, truth, this, config=config)) == pytest.approx(0, abs=1e-5)
         assert float(hidden_loss(network, truth + 2, this, config=config)) == pytest.approx(4, rel=1e-5)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from gnnimpute._counts import totals
 from gnnimpute._masking import Split, hide_nonzeros
-from gnnimpute._rows import Rows, check_learnable
+from gnnimpute._rows import Rows, check_learnable, units
 
 matrices = hnp.arrays(
     np.float32, st.tuples(st.integers(1, 8), st.integers(1, 6)), elements=st.one_of(st.just(0), st.integers(0, 1000))
@@ -112,3 +112,9 @@ def test_rows_of_hidden_nonzeros_are_on_average_those_of_all() -> None:
     everything = Rows(counts, 60.0).normalized(slice(None))
     assert rows.mean() == pytest.approx(everything.mean(), rel=0.03)
     assert Rows(kept, 60.0).normalized(slice(None)).mean() < 0.93 * everything.mean()
+
+
+def test_one_molecule_of_whole_counts_is_1_and_of_scaled_ones_the_smallest() -> None:
+    counts = sp.csr_matrix(np.array([[20, 18, 0], [0, 0, 0], [0.5, 0, 2], [3, 1, 0]], dtype=np.float32))
+    np.testing.assert_array_equal(units(counts), [1, 1, 0.5, 1])
+    np.testing.assert_array_equal(units(counts[[0, 2]] * np.float32(1.1)), np.float32([18, 0.5]) * np.float32(1.1))

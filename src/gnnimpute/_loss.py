@@ -61,7 +61,7 @@ class Hidden(NamedTuple):
             torch.from_numpy(entries.col.astype(np.int64)).to(device),
             torch.from_numpy(entries.data.astype(np.float32)).to(device),
             torch.from_numpy(exposure.astype(np.float32)).to(device),
-            torch.from_numpy(units(kept)).to(device),
+            torch.from_numpy(units(kept, are_scaled=labels is not None)).to(device),
         )
 
     def at(self, values: Tensor) -> Tensor:

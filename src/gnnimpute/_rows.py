@@ -70,7 +70,7 @@ class Rows:
     @cached_property
     def unit(self) -> NDArray[np.float32]:
         """One molecule of each cell, of shape (n_cells,); see :func:`units`."""
-        return units(self.counts)
+        return units(self.counts, are_scaled=self.is_normalized)
 
     @property
     def log_depth(self) -> NDArray[np.float32]:
@@ -127,13 +127,15 @@ def log_scaled(counts: sp.csr_matrix, scale: NDArray[np.floating]) -> sp.csr_mat
     return sp.csr_matrix((data, counts.indices, counts.indptr), counts.shape)
 
 
-def units(counts: sp.csr_matrix) -> NDArray[np.float32]:
-    """Smallest non-zero value of each cell, of shape (n_cells,): one molecule, on whatever scale; 1 without counts."""
+def units(counts: sp.csr_matrix, *, are_scaled: bool = False) -> NDArray[np.float32]:
+    """One molecule of each cell, of shape (n_cells,): 1 of whole counts, the smallest non-zero value of scaled ones."""
     some = np.diff(counts.indptr) > 0
-    smallest = np.ones(counts.shape[0], dtype=np.float32)
+    one = np.ones(counts.shape[0], dtype=np.float32)
     if some.any():
-        smallest[some] = np.minimum.reduceat(counts.data, counts.indptr[:-1][some])
-    return smallest
+        starts = counts.indptr[:-1][some]
+        scaled = are_scaled | np.logical_or.reduceat(counts.data != np.floor(counts.data), starts)
+        one[some] = np.where(scaled, np.minimum.reduceat(counts.data, starts), 1)
+    return one
 
 
 def check_learnable(split: Split) -> None:
