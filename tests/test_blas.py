@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -26,6 +28,18 @@ def test_openblas_has_one_thread_for_a_while():
         assert threads_of_openblas() == before
         with pytest.raises(ZeroDivisionError), one_thread_of_openblas():
             _ = 1 // 0
+        assert threads_of_openblas() == before
+
+
+def test_the_last_one_out_puts_back_what_the_first_one_found():
+    with ThreadpoolController().select(internal_api="openblas").limit(limits=2):
+        before = threads_of_openblas()
+        first, second = one_thread_of_openblas(), one_thread_of_openblas()
+        with ExitStack() as of_first, ExitStack() as of_second:
+            of_first.enter_context(first)
+            of_second.enter_context(second)
+            of_first.close()
+            assert set(threads_of_openblas()) <= {1}
         assert threads_of_openblas() == before
 
 

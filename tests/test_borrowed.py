@@ -32,6 +32,26 @@ def test_numbers_come_from_the_generator_and_not_from_pytorch():
     assert not torch.equal(drawn(1), first)
 
 
+def test_threads_draw_one_after_the_other():
+    expected, found, inside = drawn(0), [], threading.Event()
+
+    def other():
+        inside.wait()
+        found.append(drawn(0))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with torch_randomness(np.random.default_rng(1), "cpu"):
+        first = torch.rand(3)
+        inside.set()
+        thread.join(0.3)  # it has begun by now, and waits
+        second = torch.rand(3)
+    thread.join()
+    with torch_randomness(np.random.default_rng(1), "cpu"):
+        assert torch.equal(torch.rand(6), torch.cat([first, second]))
+    assert torch.equal(found[0], expected)
+
+
 def test_pytorchs_own_state_comes_back_also_after_an_error():
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="must match"), torch_randomness(np.random.default_rng(0), "cpu"):

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_GENERATORS = threading.RLock()
+"""Who has PyTorch's global generators: they are one set for all threads."""
+
+
 @contextmanager
 def torch_randomness(rng: np.random.Generator, device: torch.device | str) -> Iterator[None]:
-    """Let PyTorch draw from `rng` inside, and leave its global generators as they were."""
+    """Let PyTorch draw from `rng` inside, and leave its global generators as they were; one thread after the other."""
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     seed = int(rng.integers(2**31))
-    with torch.random.fork_rng(devices=cuda):
+    with _GENERATORS, torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reach GPUs that are not put back
         for gpu in cuda:
             with torch.cuda.device(gpu):
