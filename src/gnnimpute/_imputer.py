@@ -13,7 +13,6 @@ from gnnimpute._absent import reader
 from gnnimpute._blas import one_thread_of_openblas
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
-from gnnimpute._covarying import Covarying
 from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
 from gnnimpute._infer import check_cells
@@ -113,16 +112,18 @@ class GNNImputer:
         check_cells(made, matrix)
         device, path = device_named(self.device), None if checkpoint is None else Path(checkpoint)
         trained = train(split, made, self.config, rng=rng, device=device, progress=progress, checkpoint=path)
-        self.genes_, self.network_ = names, trained.network
+        rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, trained.network)
+        latent = _infer.embed(trained.network, rows, made)
+        decoder, spread, average = Decoder(trained.network, self.config), None, None
+        if self.config.hide == "molecules":
+            spread, average, covarying = posterior_of(decoder, split, latent)
+        else:
+            covarying = covarying_of(decoder, rows, latent)
+        # At once: whoever interrupts the above has the fit of before, if there was one.
+        self.genes_, self.network_, self.cells_ = names, trained.network, None
+        self.spread_, self.average_, self.covarying_ = spread, average, covarying
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.origin_ = {"seed": seed, "blind_validation": callable(graph), "interrupted": trained.interrupted}
-        self.spread_, self.average_, self.covarying_, self.cells_ = None, None, Covarying.none(len(names)), None
-        rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, self.network_)
-        latent = _infer.embed(self.network_, rows, made)
-        if self.config.hide == "molecules":
-            self.spread_, self.average_, self.covarying_ = posterior_of(self._decoder, split, latent)
-        else:
-            self.covarying_ = covarying_of(self._decoder, rows, latent)
         return self
 
     def transform(

@@ -89,7 +89,7 @@ def start(
     team.check(kept, smallest_batch=kept.shape[0] // n_batches(kept.shape, config))
     network = Autoencoder(kept.shape[1], config)
     if labels is None:
-        # That of all molecules, by those that are seen: the others are to reach no weight.
+        # That of all molecules, by those that are seen: what is held out sets no scale for all.
         network.target_total.fill_(median_total(totals(kept)) / (1 - config.validation_rate))
     else:
         network.target_total.fill_(labels.total)

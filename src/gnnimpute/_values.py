@@ -39,7 +39,7 @@ class Decoder:
 
     network: Autoencoder
     config: Config
-    spread: Spread | None
+    spread: Spread | None = None
     """How far cells differ from what is expected of them, for the posterior."""
     average: Average | None = None
     """What the average of each gene has to say, for the posterior."""
