@@ -67,6 +67,7 @@ def test_impute(memory: anndata.AnnData, lazy: anndata.AnnData, estimate: Any, o
     assert _blocks.is_lazy(layer)
     np.testing.assert_allclose(layer.compute(), expected.layers["gnnimpute"], rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(lazy.obsm["gnnimpute"], expected.obsm["gnnimpute"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(lazy.obs["gnnimpute_depth"], expected.obs["gnnimpute_depth"], rtol=1e-6)
     some = ["Gene30", "MT-Gene2", "Gene11"]
     found = lazy[:, some].layers["gnnimpute"].compute()
     np.testing.assert_allclose(found, expected[:, some].layers["gnnimpute"], rtol=2e-5, atol=1e-6)

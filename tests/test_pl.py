@@ -32,7 +32,8 @@ def adata(counts: sp.csr_matrix) -> AnnData:
     """An object as :func:`gnnimpute.tl.impute` leaves it, with values that are easy to tell apart."""
     adata = AnnData(counts.astype(np.float32), layers={"counts": counts})
     adata.obs["type"] = np.repeat(["a", "b", "c"], 30)
-    adata.var["gnnimpute_pass"] = np.arange(60) > 4
+    adata.var["gnnimpute_pass"] = adata.var["gnnimpute_modelled"] = np.arange(60) > 4
+    adata.obs["gnnimpute_depth"] = counts[:, 5:].toarray().sum(1) / 100
     adata.layers["gnnimpute"] = np.arange(90 * 60, dtype=np.float32).reshape(90, 60)
     adata.uns["gnnimpute"] = {
         "estimate": "mean",

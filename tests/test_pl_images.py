@@ -41,6 +41,7 @@ def adata() -> AnnData:
     )
     adata.obs["type"] = pd.Categorical(np.array(["T", "B", "mono"])[of])
     adata.layers["counts"] = adata.X
+    adata.obs["gnnimpute_depth"], adata.var["gnnimpute_modelled"] = adata.X.sum(axis=1).A1 / 12, True
     adata.layers["gnnimpute"] = (true + rng.normal(0, 0.6, true.shape)).astype(np.float32)
     adata.obsm["X_umap"] = np.array([[0, 0], [6, 1], [3, 5]])[of] + rng.normal(0, 0.6, (90, 2))
     weights = sp.lil_matrix((90, 90), dtype=np.float32)

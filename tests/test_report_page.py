@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import gnnimpute as gi
+from gnnimpute.report._shown import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,3 +228,15 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path, wrong: dict[str, Any], 
     with pytest.raises(KeyError, match=said):
         gi.report.write(adata, tmp_path / "a.html", **wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_counts_that_were_imputed_are_shown(tmp_path: Path) -> None:
+    adata = made(n_types=3)
+    adata.layers["half"] = sp.csr_matrix(np.floor(adata.X.toarray() / 2))
+    gi.tl.impute(adata, config=CONFIG, layer="half", progress=False)
+    gi.report.write(adata, tmp_path / "page.html")
+    zeros = 1 - adata.layers["half"].nnz / np.prod(adata.shape)
+    assert f"{zeros:.1%} of all counts" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=["gene1"])
+    expected = adata.layers["half"].toarray()[seen.cells, 1] / adata.obs["gnnimpute_depth"].to_numpy()[seen.cells]
+    np.testing.assert_allclose(seen.counts(["gene1"])[:, 0], expected)

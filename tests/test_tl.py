@@ -10,13 +10,15 @@ import zarr
 from anndata import AnnData
 from anndata.tests.helpers import assert_equal
 
-from gnnimpute import GNNImputer, NeighborGraph, pp, tl
+from gnnimpute import GNNImputer, NeighborGraph, pl, pp, tl
+from gnnimpute._canvas import values_of
 from gnnimpute._config import Config
 
 TINY = Config(n_hidden=8, n_latent=4, n_epochs=2, patience=2)
 PREPARE = {"min_genes": 5, "max_mito_pct": None, "max_total": None, "n_pcs": 5}
 FAIL_CELLS, FAIL_GENES = [3, 50], [7, 20, 59]
 ADDED = [("layers", "gnnimpute"), ("obsm", "gnnimpute"), ("obsp", "gnnimpute_attention"), ("uns", "gnnimpute")]
+ADDED += [("obs", "gnnimpute_depth"), ("var", "gnnimpute_modelled")]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,10 @@ def test_what_fails_passes_through_on_the_same_scale(adata, imputer, output):
     assert values.dtype == np.float32
     assert np.isfinite(values).all()
     assert values.min() >= 0
+    np.testing.assert_array_equal(adata.var["gnnimpute_modelled"], genes)
+    if output == "normalized":
+        scaled = counts / adata.obs[["gnnimpute_depth"]].to_numpy()
+        np.testing.assert_allclose(values[~cells], scaled[~cells], rtol=1e-5)
     assert (values[np.ix_(cells, genes)] != observed[np.ix_(cells, genes)]).mean() > 0.9
     about = adata.uns["gnnimpute"]
     scale = about["target_total"]
@@ -243,6 +249,36 @@ def test_a_backed_file_is_left_alone(adata, imputer, tmp_path):
 
 
 LAYERS = ["gnnimpute_lower", "gnnimpute_upper", "gnnimpute_redetection"]
+
+
+def test_a_model_of_other_genes_marks_its_own_and_counts_are_on_its_scale(rich, imputer, caplog):
+    there = rich[:, ~rich.var_names.isin(["gene7", "gene9"])].copy()
+    there.var_names = ["new" if name == "gene11" else name for name in there.var_names]
+    with caplog.at_level("INFO"):
+        tl.impute(there, imputer=imputer)
+    modelled = there.var["gnnimpute_pass"] & (there.var_names != "new")
+    np.testing.assert_array_equal(there.var["gnnimpute_modelled"], modelled)
+    assert "1 genes that pass are none of the model's: of these, observed values are kept" in caplog.text
+    cells = there.obs["gnnimpute_pass"].to_numpy()
+    depth, values = there.obs["gnnimpute_depth"].to_numpy()[:, None], there.layers["gnnimpute"]
+    scaled = there.layers["counts"].toarray() / depth
+    np.testing.assert_allclose(values[~cells], scaled[~cells], rtol=1e-5)
+    np.testing.assert_allclose(values[:, ~modelled], scaled[:, ~modelled], rtol=1e-5)
+    np.testing.assert_allclose(
+        values_of(there, ["new"], key="gnnimpute", layer="counts")[:, 0],
+        values[:, there.var_names == "new"][:, 0],
+        rtol=1e-5,
+    )
+    total = values[cells][:, modelled].sum(1)
+    np.testing.assert_allclose(total, scaled[cells][:, modelled].sum(1), rtol=1e-3)
+    share = round(100 * total.mean() / there.uns["gnnimpute"]["target_total"])
+    assert 50 < share < 99
+    assert there.uns["gnnimpute"]["unit"].endswith(f"; genes that are there have {share}% of it")
+    assert pl.embedding(there, "new", basis="gnnimpute_pca").get_title() == "new, observed"
+    explained = tl.explain(there, there.obs_names[cells][0], "gene5", imputer=imputer)
+    assert explained.mean * explained.target_total / explained.total == pytest.approx(
+        values[cells, there.var_names == "gene5"][0], rel=1e-4
+    )
 
 
 def test_intervals_are_layers_around_the_posterior(adata, rich, imputer):

@@ -119,17 +119,32 @@ def values_of(adata: AnnData, genes: Sequence[str], *, key: str, layer: str | No
     TypeError
         If `genes` is a single name.
     """
-    about, columns = about_of(adata, key), positions(adata.var_names, genes)
+    about_of(adata, key)  # an error if there is none
+    columns = positions(adata.var_names, genes)
     if layer is not None:
-        return on_scale(adata, columns, layer=layer, about=about)
+        return on_scale(adata, columns, layer=layer, key=key)
     if key not in adata.layers:
         msg = f"adata.layers has no {key!r}: impute all genes, without genes= and out=. {suggestion(key, adata.layers)}"
         raise KeyError(msg)
     return np.asarray(adata.layers[key][:, columns], dtype=np.float64)
 
 
-def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, about: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Observed counts of some genes, of shape (n_obs, n_columns), on the scale of the imputed values."""
+def depth_of(adata: AnnData, key: str) -> NDArray[np.float64]:
+    """What counts of each cell are divided by to be on the scale of normalised values, of shape (n_obs,)."""
+    if (name := _keys.depth(key)) not in adata.obs:
+        msg = f"adata.obs has no {name!r}, which gi.tl.impute(adata, key_added={key!r}) writes: call it again."
+        raise KeyError(msg)
+    depth: NDArray[np.float64] = adata.obs[name].to_numpy(dtype=np.float64)
+    return depth
+
+
+def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, key: str) -> NDArray[np.float64]:
+    """Counts of some genes, of shape (n_obs, n_columns), on the scale of the imputed values.
+
+    Counts that were imputed are, at most, molecules of the same genes; of another layer, such as the truth of simulated
+    counts, cells are brought to the same total.
+    """
+    about = about_of(adata, key)
     if layer != "X" and layer not in adata.layers:
         msg = f"adata.layers has no {layer!r} to compare with: give layer=. {suggestion(layer, adata.layers)}"
         raise KeyError(msg)
@@ -137,9 +152,12 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, about: Mapping[s
     values: NDArray[np.float64] = counts[:, columns].toarray().astype(np.float64)
     if about["output"] == "counts":
         return values
-    modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else np.ones(adata.n_vars, bool)
-    totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
-    values *= float(about["target_total"]) / divisors(totals).reshape(-1, 1)
+    if layer == about["layer"]:
+        values /= depth_of(adata, key)[:, None]
+    else:
+        modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else slice(None)
+        totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
+        values *= float(about["target_total"]) / divisors(totals).reshape(-1, 1)
     if about["output"] == "log1p":
         np.log1p(values, out=values)
     return values

@@ -49,7 +49,8 @@ def summary(adata: AnnData, out: Path, *, key: str, genes: list[str] | None, sec
     if any(others):
         lines.append(
             f"  others    {others[0]:,} of {adata.n_obs:,} cells, {others[1]:,} of {adata.n_vars:,} genes not "
-            f"modelled: observed values are kept, on the same scale; {_keys.PASS} is False"
+            f'modelled: observed values are kept, on the same scale; obs["{_keys.PASS}"] and '
+            f'var["{_keys.modelled(key)}"] are False'
         )
     return "\n".join([*lines, "Look at it:", *(f"  {line}" for line in _snippet(adata, out, key, genes))])
 
@@ -68,7 +69,7 @@ def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> li
     if genes is not None:
         return [*opened, f'adata.obsm["{key}_genes"].describe()']
     sample = np.asarray(adata.layers[key][:: max(1, adata.n_obs // 500)])
-    modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else True
+    modelled = adata.var[_keys.modelled(key)].to_numpy(dtype=bool)
     spread = np.where(modelled, np.log1p(sample).var(axis=0), -1)
     x, y = (adata.var_names[gene] for gene in np.argsort(-spread, kind="stable")[[0, min(1, adata.n_vars - 1)]])
     return [*opened, f'sc.pl.scatter(adata, "{x}", "{y}", layers="{key}")']

@@ -100,13 +100,13 @@ def explain(
     order = np.argsort(-weights.data[others], kind="stable")
     cells = weights.col[others][order]
     own = np.asarray(counts[:, column].todense()).ravel()
-    total = totals(counts)
+    total, target_total = totals(counts), imputer.target_total_ * imputer.network_.seen  # of the genes that are there
     neighbors = pd.DataFrame(
         {
             "weight": weights.data[others][order],
             "count": own[cells],
             "total": total[cells],
-            "normalized": own[cells] * imputer.target_total_ * imputer.network_.seen / divisors(total[cells]),
+            "normalized": own[cells] * target_total / divisors(total[cells]),
         },
         index=names[cells],
     )
@@ -131,7 +131,7 @@ def explain(
         redetection=float(imputer.redetection(counts, graph, **source)[0, 0]),
         own_weight=float(weights.data[~others].sum()),
         own_pull=ratio / (1 + ratio),
-        target_total=imputer.target_total_,
+        target_total=target_total,
         neighbors=neighbors,
         linear=linear_part(imputer, counts, graph, cell=here, gene=column),
         given=given,

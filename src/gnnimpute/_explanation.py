@@ -66,7 +66,7 @@ class Explanation:
     own_pull: float
     """Share of the cell's own count of the gene in the posterior; the rest is `prior`."""
     target_total: float
-    """Total that normalised values are scaled to."""
+    """Total that normalised values of the genes that are there are scaled to."""
     neighbors: pd.DataFrame
     """Cells that the network attends to, the heaviest first: ``weight`` in the cell's latent, ``count`` of the gene,
     ``total``, and ``normalized``, the count scaled to the median total."""

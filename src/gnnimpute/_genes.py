@@ -128,6 +128,8 @@ def shared(
     found = np.flatnonzero(np.isin(names, genes) & (is_preferred | ~np.isin(names, names[preferred])))
     if not len(found):
         raise ValueError(_none_shared(names, genes))
+    if others := int(np.isin(preferred, found, invert=True).sum()):
+        log.info("%d genes that pass are none of the model's: of these, observed values are kept", others)
     return found
 
 

@@ -11,6 +11,7 @@ from gnnimpute import _keys
 from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
+from gnnimpute._counts import divisors
 from gnnimpute._fit import fitted, read_by
 from gnnimpute._genes import positions, shared
 from gnnimpute._inputs import require_anndata
@@ -58,7 +59,7 @@ def impute(
     """Impute dropouts with a graph attention autoencoder :cite:p:`Xu2021`.
 
     `X`, `raw`, names, order and shape are never touched. Cells and genes that were not modelled keep their observed
-    values, on the same scale, and stay marked by ``obs["gnnimpute_pass"]`` and ``var["gnnimpute_pass"]``.
+    values, on the same scale, and are marked by ``obs["gnnimpute_pass"]`` and ``var[f"{key_added}_modelled"]``.
 
     Parameters
     ----------
@@ -112,6 +113,11 @@ def impute(
     `adata.obsp[f"{key_added}_attention"]` : :class:`scipy.sparse.csr_matrix` (`float32`, n_obs x n_obs)
         Weight that each cell's counts have in each other's latent; rows of modelled cells sum to 1. Not for counts that
         are a Dask array.
+    `adata.var[f"{key_added}_modelled"]` : :class:`pandas.Series` (`bool`)
+        Which genes are the model's: those that passed quality control, or those of an `imputer` that are there.
+    `adata.obs[f"{key_added}_depth"]` : :class:`pandas.Series` (`float64`)
+        What counts of a cell are divided by to be on the scale of normalised values: its total in the genes that were
+        read, over ``target_total`` (of which genes of the model that are not there have a share).
     `adata.uns[key_added]` : :class:`dict`
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``,
         ``linear_share`` (of the linear part in the values; with 1 the network has no say), ``n_covarying`` (genes that
@@ -161,6 +167,8 @@ def impute(
     elif out is None:
         adata.layers[key_added] = made.imputed
     adata.layers.update(made.uncertainty)
+    adata.obs[_keys.depth(key_added)] = made.depth
+    adata.var[_keys.modelled(key_added)] = np.isin(np.arange(adata.n_vars), chosen.genes)
     adata.obsm[key_added] = made.latent
     if made.attention is not None:
         adata.obsp[_keys.attention(key_added)] = made.attention
@@ -168,7 +176,7 @@ def impute(
         **imputer.summary(),
         "estimate": estimate,
         "output": output,
-        "unit": unit_of(output, imputer.target_total_),
+        "unit": unit_of(output, imputer.target_total_, seen=made.seen),
         **chosen.source,
         "interval": interval or 0.0,
         "n_cells": len(chosen.cells),
@@ -199,6 +207,10 @@ class _Made(NamedTuple):
 
     imputed: Any
     latent: NDArray[np.float32]
+    depth: NDArray[np.float64]
+    """What counts of a cell are divided by to be normalised."""
+    seen: float
+    """Share of the molecules that genes of the model which are there have."""
     attention: sp.csr_matrix | None = None
     uncertainty: dict[str, NDArray[np.float32]] = {}  # noqa: RUF012 -- never written to
 
@@ -207,25 +219,29 @@ def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _W
     values = place(out, adata.n_obs, len(wanted.columns))
     made, source = read_by(imputer, adata, chosen)
     target_total = made.target_total_ * made.network_.seen  # of the genes that are there
+    surrounded = Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=target_total)
     made.transform(
         *source,
         genes=adata.var_names[wanted.columns[np.isin(wanted.columns, chosen.genes)]],
         estimate=wanted.estimate,
         output=wanted.output,
-        out=Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=target_total),
+        out=surrounded,
     )
     layers = {}
     if wanted.interval is not None:
         asked: dict[str, Any] = {"level": wanted.interval, "output": wanted.output, "key": wanted.key}
         layers = uncertainty(adata, made, chosen, source=source, **asked)
     latent = spread(made.embed(*source), chosen.cells, adata.n_obs)
-    return _Made(values, latent, spread_graph(made.attention(*source), chosen.cells, adata.n_obs), layers)
+    attention = spread_graph(made.attention(*source), chosen.cells, adata.n_obs)
+    return _Made(values, latent, surrounded.depth, made.network_.seen, attention, layers)
 
 
 def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
     names = adata.var_names.to_numpy(str)
     lazy = on_demand(imputer, chosen, names, estimate=wanted.estimate, output=wanted.output)
     latent = lazy.cells.latent[:, : imputer.config.n_latent]
+    seen = lazy.values.decoder.network.seen  # noqa: PD011 -- no pandas
+    about = latent, divisors(lazy.cells.total) / imputer.target_total_, seen
     if wanted.is_layer:
-        return _Made(as_dask(lazy), latent)
-    return _Made(lazy.fill(place(out, adata.n_obs, len(wanted.columns)), wanted.columns), latent)
+        return _Made(as_dask(lazy), *about)
+    return _Made(lazy.fill(place(out, adata.n_obs, len(wanted.columns)), wanted.columns), *about)

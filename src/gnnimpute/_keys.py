@@ -11,6 +11,9 @@ ADDED = "gnnimpute"
 PASS = "gnnimpute_pass"
 """`obs` and `var` key: which cells and genes passed quality control and are modelled."""
 
+SIZE_FACTOR = f"{ADDED}_size_factor"
+"""`obs` key: total of a cell in passing genes, over the median of the passing cells."""
+
 PCA = "gnnimpute_pca"
 """`obsm` key of the principal components that the graph is made from."""
 
@@ -27,6 +30,16 @@ EVALUATION = "gnnimpute_evaluation"
 def attention(key_added: str) -> str:
     """`obsp` key of the attention graph."""
     return f"{key_added}_attention"
+
+
+def depth(key_added: str) -> str:
+    """`obs` key of what counts of a cell are divided by to be on the scale of the imputed values."""
+    return f"{key_added}_depth"
+
+
+def modelled(key_added: str) -> str:
+    """`var` key: which genes are the model's, and so were imputed."""
+    return f"{key_added}_modelled"
 
 
 def genes(key_added: str) -> str:

@@ -139,7 +139,8 @@ def embedding(
             values, unit, title = adata.obs[color].to_numpy(dtype=np.float64, na_value=np.nan), color, color
         else:
             values, unit = values_of(adata, [color], key=key, layer=layer)[:, 0], about["unit"]
-            title = f"{color}, {'imputed' if layer is None else 'observed'}"
+            is_imputed = layer is None and bool(adata.var[_keys.modelled(key)][color])
+            title = f"{color}, {'imputed' if is_imputed else 'observed'}"
         ax = axes(ax)
         order = np.argsort(values, kind="stable")  # the highest on top
         drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], cmap="viridis", **dots)

@@ -26,9 +26,10 @@ UNITS: dict[Output, str] = {
 }
 
 
-def unit_of(output: Output, target_total: float) -> str:
-    """What the values of a layer are, in words."""
-    return UNITS[output].format(f"{target_total:.0f}" if target_total >= 100 else f"{target_total:.3g}")
+def unit_of(output: Output, target_total: float, *, seen: float = 1.0) -> str:
+    """What the values of a layer are, in words; `seen` is the share of that total that genes which are there have."""
+    unit = UNITS[output].format(f"{target_total:.0f}" if target_total >= 100 else f"{target_total:.3g}")
+    return unit if output == "counts" or seen == 1 else f"{unit}; genes that are there have {seen:.0%} of it"
 
 
 def check_key(adata: AnnData, key: str) -> None:
@@ -37,6 +38,7 @@ def check_key(adata: AnnData, key: str) -> None:
     if hasattr(earlier, "keys") and {"estimate", "unit"} <= set(earlier.keys()):
         return
     fields = [("layers", key), ("obsm", key), ("obsm", f"{key}_genes"), ("obsp", _keys.attention(key)), ("uns", key)]
+    fields += [("obs", _keys.depth(key)), ("var", _keys.modelled(key))]
     fields += [("layers", part(key)) for part in (_keys.lower, _keys.upper, _keys.redetection)]
     if taken := [f"adata.{slot}[{name!r}]" for slot, name in fields if name in getattr(adata, slot)]:
         msg = f"key_added={key!r} would replace {', '.join(taken)}: choose another key_added, or delete it first."
@@ -65,6 +67,11 @@ class Surrounded:
         Scale of the imputed values, and so of the observed ones.
     target_total
         Total that cells are scaled to.
+
+    Attributes
+    ----------
+    depth
+        What counts of each cell are divided by to be on that scale, of shape (n_obs,).
     """
 
     def __init__(
@@ -75,8 +82,8 @@ class Surrounded:
         self._imputed = np.flatnonzero(np.isin(columns, chosen.genes))
         self._block = np.empty((0, len(columns)), dtype=np.float32)
         self._log = output == "log1p"
-        depth = divisors(totals(chosen.counts[:, chosen.genes])) / target_total
-        self._scale = (np.ones_like(depth) if output == "counts" else 1 / depth).astype(np.float32)
+        self.depth = divisors(totals(chosen.counts[:, chosen.genes])) / target_total
+        self._scale = (np.ones_like(self.depth) if output == "counts" else 1 / self.depth).astype(np.float32)
         self.shape = (len(chosen.cells), len(self._imputed))
 
     def __setitem__(self, part: slice, values: NDArray[np.float32]) -> None:

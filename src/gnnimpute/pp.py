@@ -27,7 +27,6 @@ __all__ = ["prepare"]
 
 _log = logging.getLogger(__name__)
 
-_SIZE_FACTOR = f"{_keys.ADDED}_size_factor"
 """`obs` key: counts of a cell in passing genes, relative to the median passing cell."""
 
 _N_CELLS = f"{_keys.ADDED}_n_cells"
@@ -159,7 +158,7 @@ def prepare(
         if values is not None:
             adata.obs[f"{_keys.ADDED}_{name}"] = values
     total = np.concatenate([*each(counts, _totals, genes)])
-    adata.obs[_SIZE_FACTOR] = total / np.median(total[cells])
+    adata.obs[_keys.SIZE_FACTOR] = total / np.median(total[cells])
     adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
     adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()))
     _replace_graph(adata, graph)

@@ -117,7 +117,7 @@ def page(
         "uses": [] if found is None else for_use(found),
         "lights": [] if found is None else lights(found),
         "gains": [] if found is None else list(gains(found)),
-        "quality_rows": quality_rows(adata),
+        "quality_rows": quality_rows(adata, key),
         "quality": list(quality(adata)),
         "graph_rows": graph_rows,
         "graph": graph_pictures,
@@ -143,9 +143,7 @@ def page(
 def _check(adata: AnnData, genes: Sequence[str] | None) -> None:
     from gnnimpute._genes import positions
 
-    missing = [
-        name for name in (_keys.PASS, "gnnimpute_size_factor", "gnnimpute_total_counts") if name not in adata.obs
-    ]
+    missing = [name for name in (_keys.PASS, _keys.SIZE_FACTOR, "gnnimpute_total_counts") if name not in adata.obs]
     if missing or _keys.PCA not in adata.obsm or _keys.PASS not in adata.var:
         msg = "A report shows what gi.pp.prepare(adata) has found (with n_pcs): call it first."
         raise KeyError(msg)

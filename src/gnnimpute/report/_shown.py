@@ -9,13 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._canvas import depth_of
 from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
 from gnnimpute._inputs import check_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
     from anndata import AnnData
@@ -57,7 +58,7 @@ class Shown:
 
     def counts(self, genes: Sequence[str]) -> Values:
         """Observed counts of some genes at the median total, of shape (n_cells, n_genes)."""
-        matrix = at_median_total(self.adata, self.cells, self.about)
+        matrix = at_median_total(self.adata, self.cells, self.key)
         return np.asarray(matrix[:, self.adata.var_names.get_indexer(list(genes))].toarray(), dtype=np.float64)
 
     def imputed(self, genes: Sequence[str]) -> Values | None:
@@ -81,7 +82,7 @@ class Shown:
     @property
     def depth(self) -> Values:
         """Counts of each cell in passing genes, relative to the total that values are scaled to."""
-        return depth_of(self.adata, self.cells, self.about)
+        return depths(self.adata, self.cells, self.key)
 
 
 def shown(
@@ -128,7 +129,7 @@ def shown(
         cells,
         codes,
         names,
-        list(genes) if genes is not None else markers(adata, cells, codes),
+        list(genes) if genes is not None else markers(adata, cells, codes, key=key),
         _placed(embedding, rng),
         None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
     )
@@ -145,10 +146,10 @@ def _labels(adata: AnnData, cluster_key: str | None, groups: pd.DataFrame | None
     return np.asarray(labels, dtype=np.str_) if (labels != "").any() else None
 
 
-def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64]) -> list[str]:
+def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64], *, key: str) -> list[str]:
     """Genes whose counts tell each group from the others, one group after another; of one group, what varies most."""
     genes = np.flatnonzero(adata.var[_keys.PASS].to_numpy(dtype=bool))
-    values = at_median_total(adata, cells, None)[:, genes].log1p()
+    values = at_median_total(adata, cells, key)[:, genes].log1p()
     of_group = [values[groups == group] for group in range(groups.max() + 1)]
     mean = np.vstack([np.asarray(part.mean(axis=0)).ravel() for part in of_group])
     if len(mean) == 1:
@@ -164,18 +165,23 @@ def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64])
     return list(adata.var_names[genes[chosen[:N_MARKERS]]])
 
 
-def at_median_total(adata: AnnData, cells: NDArray[np.int64], about: Mapping[str, Any] | None) -> sp.csr_matrix:
-    """Counts of some cells, each brought to the total of the imputed values, of shape (n_cells, n_vars)."""
-    counts = sp.csr_matrix(adata.layers[_keys.COUNTS][cells], dtype=np.float64)
-    return sp.csr_matrix(sp.diags(1 / depth_of(adata, cells, about)) @ counts)
+def at_median_total(adata: AnnData, cells: NDArray[np.int64], key: str) -> sp.csr_matrix:
+    """Counts of some cells on the scale of normalised values, of shape (n_cells, n_vars)."""
+    counts = sp.csr_matrix(counts_of(adata, key)[cells], dtype=np.float64)
+    return sp.csr_matrix(sp.diags(1 / depths(adata, cells, key)) @ counts)
 
 
-def depth_of(adata: AnnData, cells: NDArray[np.int64], about: Mapping[str, Any] | None) -> Values:
-    """Counts of some cells in passing genes, relative to the total of the imputed values, or else to the median."""
-    modelled = adata.var[_keys.PASS].to_numpy(dtype=bool)
-    counts = sp.csr_matrix(adata.layers[_keys.COUNTS][cells])[:, modelled]
-    total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    return divisors(total) / (np.median(total) if about is None else float(about["target_total"]))
+def counts_of(adata: AnnData, key: str) -> Any:
+    """The counts that were imputed, or else would be."""
+    layer = adata.uns[key]["layer"] if key in adata.uns else _keys.COUNTS
+    return adata.X if layer == "X" else adata.layers[layer]
+
+
+def depths(adata: AnnData, cells: NDArray[np.int64], key: str) -> Values:
+    """What counts of some cells are divided by to be on the scale of normalised values, imputed or not."""
+    if key in adata.uns:
+        return depth_of(adata, key)[cells]
+    return divisors(adata.obs[_keys.SIZE_FACTOR].to_numpy(dtype=np.float64)[cells])
 
 
 def _placed(points: NDArray[Any], rng: int) -> Values:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from gnnimpute import _keys
 from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
+from gnnimpute.report._shown import counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +26,10 @@ Rows = list[tuple[str, str]]
 """A table of two columns."""
 
 
-def quality_rows(adata: AnnData) -> Rows:
+def quality_rows(adata: AnnData, key: str) -> Rows:
     """Cells and genes, and what each rule set aside."""
     passing, modelled = (frame[_keys.PASS].to_numpy(dtype=bool) for frame in (adata.obs, adata.var))
-    counts = adata.layers[_keys.COUNTS]
+    counts = counts_of(adata, key)
     seen = counts.nnz if sp.issparse(counts) else np.count_nonzero(counts)
     rows = [
         ("cells", f"{passing.sum():,} of {adata.n_obs:,} are modelled"),
