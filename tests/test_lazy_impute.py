@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import gnnimpute as gi
-from gnnimpute import _blocks, _lazy
+from gnnimpute import _blocks, _lazy, _stream
 from gnnimpute._config import Config
 
 if TYPE_CHECKING:
@@ -71,6 +72,26 @@ def test_impute(memory: anndata.AnnData, lazy: anndata.AnnData, estimate: Any, o
     some = ["Gene30", "MT-Gene2", "Gene11"]
     found = lazy[:, some].layers["gnnimpute"].compute()
     np.testing.assert_allclose(found, expected[:, some].layers["gnnimpute"], rtol=2e-5, atol=1e-6)
+
+
+def test_what_is_read_of_cells_is_held_once(lazy: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    imputer = gi.tl.fit(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    blocks: list[weakref.ref[Any]] = []
+    read, attend = _stream._read, _stream.attend
+
+    def remembered(*args: Any) -> Any:
+        made = read(*args)
+        blocks.append(weakref.ref(made.projected))
+        return made
+
+    def counted(*args: Any) -> Any:
+        assert len(blocks) == 4
+        assert sum(block() is not None for block in blocks) <= 1  # the last one is still at hand
+        return attend(*args)
+
+    monkeypatch.setattr(_stream, "_read", remembered)
+    monkeypatch.setattr(_stream, "attend", counted)
+    gi.tl.impute(lazy, imputer=imputer)
 
 
 def test_values_on_demand_are_kept(lazy: anndata.AnnData) -> None:

@@ -92,18 +92,19 @@ def encode(
     align(some[:, genes], names, imputer.genes_)  # says once which genes are missing, not of every block
     layer = FirstLayer(for_workers(network), genes, names, imputer.genes_, Rows(some, 1.0).is_dense)
     h = torch.empty(len(cells), network.n_read, device=network.mean.device)
-    parts: list[Read] = []
+    parts: list[tuple[NDArray[np.float64], NDArray[np.float32], sp.csr_matrix]] = []
     done = 0
     for read in each(counts, _read, layer, rows=[modelled]):
         h[done : done + len(read.projected)] = torch.from_numpy(read.projected)
         done += len(read.projected)
-        parts.append(read._replace(projected=read.projected[:0]))
+        # Not `read` itself, nor a part of its projections, which would hold all of them a second time.
+        parts.append((read.total, read.unit, read.unmodelled))
     found, normalizers = with_normalizers(network, attend(network, h, graph))
     latent = np.full((n_obs, found.shape[1]), np.nan, dtype=np.float32)
     normalizer = np.full(n_obs, np.nan, dtype=np.float32)
     latent[cells], normalizer[cells] = found, normalizers
-    total, unit = (np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "unit"))
-    return Cells(latent, normalizer, total, unit), sp.vstack([part.unmodelled for part in parts], format="csr")
+    total, unit, unmodelled = zip(*parts, strict=True)
+    return Cells(latent, normalizer, np.concatenate(total), np.concatenate(unit)), sp.vstack(unmodelled, format="csr")
 
 
 @torch.inference_mode()
