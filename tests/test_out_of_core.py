@@ -223,3 +223,32 @@ def test_what_is_there_is_replaced_at_the_end(source: Path, tmp_path: Path) -> N
     made = run(source, out, overwrite=True, prepare=PREPARE | {"filter": True})
     assert made.n_obs == 129
     assert "gnnimpute" in made.layers
+
+
+@pytest.mark.parametrize("removed", ["nothing", "the model"])
+def test_a_run_that_was_stopped_while_it_tidied_up_is_begun_anew(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    out, work, finish = tmp_path / "out.zarr", tmp_path / ".out.zarr.unfinished", _out_of_core._finish
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def stopped_at(*paths: Path) -> None:
+        if removed == "nothing":
+            patch.setattr(type(work), "unlink", stopped)
+        else:  # folders are removed in no certain order
+            (work / _out_of_core.MODEL).unlink()
+            patch.setattr(_out_of_core.shutil, "rmtree", stopped)
+        finish(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_out_of_core, "_finish", stopped_at)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, out)
+    assert "gnnimpute" in anndata.read_zarr(out).layers
+    assert (work / _out_of_core.CHECKPOINT).exists()
+    shorter = gi.Config(**CONFIG.to_dict() | {"n_epochs": 1})
+    made = run(source, out, overwrite=True, config=shorter)
+    assert len(made.uns["gnnimpute"]["loss"]["training"]) == 1
+    assert not work.exists()

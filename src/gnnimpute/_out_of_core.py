@@ -163,8 +163,9 @@ def _begin(work: Path, source: Path, adata: AnnData, options: dict[str, Any]) ->
     """Make the folder, or see that it is of the same run."""
     about = {"source": str(source.resolve()), "shape": adata.shape, "last change of the source": _changed(source)}
     run = json.loads(json.dumps({**about, **options}, default=str))
-    begun = any((work / name).exists() for name in (CHECKPOINT, STORE, MODEL))
-    if not begun or not (work / RUN).exists():  # there is nothing to go on from, whatever the options were
+    begun = {name for name in (CHECKPOINT, STORE, MODEL) if (work / name).exists()}
+    finished = MODEL in begun and STORE not in begun  # it has become the result; the rest was about to be removed
+    if finished or not begun or not (work / RUN).exists():  # nothing to go on from, whatever the options were
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         with replacing(work / RUN) as beside:
@@ -220,4 +221,5 @@ def _finish(work: Path, final: Path) -> None:
     if final.exists():
         final.rename(old)
     (work / STORE).rename(final)
+    (work / RUN).unlink()  # first: what is left of the folder, if this is cut short, is then not gone on with
     shutil.rmtree(work, ignore_errors=True)
