@@ -48,6 +48,21 @@ def test_out_of_core(source: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, made.layers["gnnimpute"], rtol=2e-3)
 
 
+def test_values_too_large_for_float16_cost_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.random.default_rng(0).poisson(2, (60, 30)).astype(np.float32)
+    counts[:, 0] += 90_000
+    gi.io.write(anndata.AnnData(counts), tmp_path / "counts.h5ad")
+    command = [tmp_path / "counts.h5ad", tmp_path / "out.zarr", "--out-of-core", "--max-total", "none", *TINY]
+    half = gnnimpute(*command, "--dtype", "float16")
+    assert half.exit_code == 2
+    assert "float16 ends at 65504: repeat the command with --dtype float32 or --output log1p" in half.stderr
+    monkeypatch.setattr(gi.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
+    whole = gnnimpute(*command)
+    assert whole.exit_code == 0, whole.output
+    assert anndata.read_zarr(tmp_path / "out.zarr").layers["gnnimpute"].max() > 65_504
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.h5ad", "out.zarr"]
+
+
 def store(path: Path, *shape: int, n_stored: int = 0) -> Path:
     """A store of counts of any size, whose values are never written."""
     with h5py.File(path, "w") as file:

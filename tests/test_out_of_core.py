@@ -128,13 +128,51 @@ def test_an_interrupted_run_is_finished(
     assert not out.exists()
     work = tmp_path / ".out.zarr.unfinished"
     assert "gnnimpute" not in gi.io.read(work / "store.zarr", lazy=True).layers
-    with pytest.raises(FileExistsError, match=r"\(different: output\).*rm -r .*\.out\.zarr\.unfinished$"):
-        run(source, out, stored, output="log1p")
+    with pytest.raises(FileExistsError, match=r"\(different: unique_names\).*rm -r .*\.out\.zarr\.unfinished$"):
+        run(source, out, stored, unique_names=True)
     monkeypatch.setattr(_out_of_core.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
     made = run(source, out, stored).layers["gnnimpute"]
     assert n_blocks == 3 + 2
     np.testing.assert_array_equal(*(layer.toarray() if sp.issparse(layer) else layer for layer in (made, whole)))
     assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"output": "log1p", "stored": Stored("float16")},
+        pytest.param(
+            {"estimate": "posterior", "key": "other", "stored": Stored(sparse_below=1.0)}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["half", "sparse"],
+)
+def test_what_was_trained_is_kept_where_the_layer_is_wanted_otherwise(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any]
+) -> None:
+    wanted = run(source, tmp_path / "whole.zarr", **others)
+    out, done = tmp_path / "out.zarr", tmp_path / ".out.zarr.unfinished" / "finished"
+    as_stored = _stored_layer.as_stored
+
+    def stopped(*args: Any) -> Any:
+        if done.exists():
+            raise KeyboardInterrupt
+        return as_stored(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_stored_layer, "as_stored", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, out)
+    assert done.read_text() == "1"
+    monkeypatch.setattr(_out_of_core.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
+    made = run(source, out, **others)
+    key = others.get("key", "gnnimpute")
+    assert list(made.layers) == list(wanted.layers)
+    layers = [adata.layers[key] for adata in (made, wanted)]
+    np.testing.assert_array_equal(*(layer.toarray() if sp.issparse(layer) else layer for layer in layers))
+    assert layers[0].dtype == layers[1].dtype
+    assert made.uns[key]["unit"] == wanted.uns[key]["unit"]
+    assert not out.with_name(".out.zarr.unfinished").exists()
 
 
 @pytest.mark.slow

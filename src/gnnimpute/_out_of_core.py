@@ -17,7 +17,7 @@ from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of, counts_of
 from gnnimpute._lazy import read_lazy
 from gnnimpute._names import suggestion
-from gnnimpute._stored_layer import Stored, write_layer
+from gnnimpute._stored_layer import FINISHED, Stored, write_layer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODEL, CHECKPOINT, STORE, RUN = "model.safetensors", "checkpoint", "store.zarr", "run.json"
+TRAINED = "trained.safetensors"
+"""The model, while the rest is made anew with other options."""
 
 
 def impute_store(
@@ -50,7 +52,8 @@ def impute_store(
     """Prepare, train and impute `source` a few thousand cells at a time, and write the whole object to `out`.
 
     What is done is kept in a hidden folder beside `out`, which becomes `out` at the end: the same call goes on where an
-    earlier one was interrupted or killed, and gives what that one would have given.
+    earlier one was interrupted or killed, and gives what that one would have given. With another `estimate`, `output`,
+    `key` or `stored` what was trained is kept, and the rest is made anew.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def impute_store(
     Raises
     ------
     FileExistsError
-        If an unfinished run of other options, or of a source that has changed since, is in the way.
+        If an unfinished run that trains otherwise, or of a source that has changed since, is in the way.
     KeyError
         If the layer, the batch column or the embedding does not exist.
     OSError
@@ -120,6 +123,8 @@ def impute_store(
 
 _HARMLESS = {"progress", "device", "checkpoint"}
 """Options that change no result."""
+_AFTER_TRAINING = {"estimate", "output", "key", "stored"}
+"""Options that change no training."""
 
 
 def _that_matter(options: dict[str, Any]) -> dict[str, Any]:
@@ -168,17 +173,20 @@ def _begin(work: Path, source: Path, adata: AnnData, options: dict[str, Any]) ->
     if finished or not begun or not (work / RUN).exists():  # nothing to go on from, whatever the options were
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        with replacing(work / RUN) as beside:
-            beside.write_text(json.dumps(run))
-        return
-    earlier = json.loads((work / RUN).read_text())
-    if different := [name for name in run if earlier.get(name) != run[name]]:
-        msg = (
-            f"{work} holds an unfinished run of other options or counts (different: {', '.join(different)}). Repeat "
-            f"the command of that run to finish it, or begin anew without it: rm -r {shlex.quote(str(work))}"
-        )
-        raise FileExistsError(msg)
-    log.info("Going on with the unfinished run in %s.", work)
+    else:
+        earlier = json.loads((work / RUN).read_text())
+        different = [name for name in run if earlier.get(name) != run[name]]
+        if not _AFTER_TRAINING.issuperset(different):
+            msg = (
+                f"{work} holds an unfinished run of other options or counts (different: {', '.join(different)}). "
+                f"Repeat the command of that run to finish it, or begin anew without it: rm -r {shlex.quote(str(work))}"
+            )
+            raise FileExistsError(msg)
+        if different and MODEL in begun:
+            (work / MODEL).replace(work / TRAINED)
+        log.info("Going on with the unfinished run in %s.", work)
+    with replacing(work / RUN) as beside:
+        beside.write_text(json.dumps(run))
 
 
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
@@ -204,6 +212,8 @@ def _learn(
     """All but the layer: written to the store, and the model, which is there if all of this is done."""
     if prepare:
         pp.prepare(adata, **prepare)
+    if (trained := work / TRAINED).exists():
+        model = trained
     if model is None:
         imputer = tl.fit(adata, config=config, **{**fit, "checkpoint": work / CHECKPOINT})
     else:
@@ -211,6 +221,7 @@ def _learn(
     graph = {name: fit[name] for name in fit if name not in {"rng", "checkpoint", "progress", "device"}}
     tl.impute(adata, imputer=imputer, **impute, **graph)
     del adata.layers[impute["key_added"]]
+    (work / FINISHED).unlink(missing_ok=True)
     shutil.rmtree(work / STORE, ignore_errors=True)
     _writers.write_zarr(adata, work / STORE)
     imputer.save(work / MODEL)

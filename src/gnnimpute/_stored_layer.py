@@ -33,6 +33,8 @@ AT_ONCE = 4
 """Blocks of values that may be waiting to be written; more, where there are more workers."""
 GENES = 512
 """Genes of a chunk on disk."""
+FINISHED = "finished"
+"""File beside a store that says how many blocks of its layer are."""
 
 
 class Stored(NamedTuple):
@@ -68,7 +70,7 @@ def write_layer(adata: AnnData, store: Path, imputer: GNNImputer, *, key: str, s
     names = adata.var_names.to_numpy(str)
     columns = numbers(imputer.genes_, names, shared(names, imputer.genes_, preferred=passing(adata.var, "var")))
     values = Values(decoder_for_workers(imputer), columns, about["estimate"], about["output"])
-    mark = store.with_name("finished")
+    mark = store.with_name(FINISHED)
     done = int(mark.read_text()) if mark.exists() else 0
     bounds = starts(counts)
     if done:
@@ -98,7 +100,10 @@ def as_stored(made: NDArray[np.float32], stored: Stored) -> Any:
         return sp.csr_matrix(made)
     largest = np.finfo(stored.dtype).max
     if (most := made.max(initial=0)) > largest:
-        msg = f"A value is {most:.0f}, but {stored.dtype} ends at {largest:.0f}: store float32, or output='log1p'."
+        msg = (
+            f"A value is {most:.0f}, but {stored.dtype} ends at {largest:.0f}: repeat the command with --dtype float32 "
+            "or --output log1p; what was trained is kept."
+        )
         raise ValueError(msg)
     return made.astype(stored.dtype, copy=False)
 
