@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gnnimpute import _checkpoint, _describe
 from gnnimpute._checkpoint import part, read_tensors, write_tensors
 from gnnimpute._config import Config
 from gnnimpute._graph import NeighborGraph
@@ -45,6 +46,19 @@ def test_save_and_load_give_the_same(counts, graph, tmp_path, config):
     assert loaded.history_ == imputer.history_
     assert loaded.best_epoch_ == imputer.best_epoch_
     assert loaded.target_total_ == imputer.target_total_
+
+
+def test_a_model_knows_the_version_that_fitted_it(fitted, tmp_path, monkeypatch):
+    running = fitted.summary()["version"]
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "version", lambda _: "0.0.1")
+        fitted.save(tmp_path / "old")
+    old = GNNImputer.load(tmp_path / "old")
+    assert old.summary()["version"] == "0.0.1"
+    assert _describe.model(tmp_path / "old").startswith(f"{tmp_path / 'old'}: model of gnnimpute 0.0.1\n")
+    old.save(tmp_path / "again")
+    assert GNNImputer.load(tmp_path / "again").summary()["version"] == "0.0.1"
+    assert fitted.summary()["version"] == running
 
 
 class Payload:

@@ -143,7 +143,7 @@ def save_model(path: Path, model: Model) -> None:
         if arrays is not None:
             tensors |= {f"{kind}.{name}": torch.from_numpy(values) for name, values in arrays._asdict().items()}
     about = {
-        "version": version("gnnimpute"),
+        "version": model.origin.get("version", version("gnnimpute")),
         "config": model.config.to_dict(),
         "genes": model.genes.tolist(),
         "history": model.history,
@@ -171,7 +171,8 @@ def load_model(path: Path) -> Model:
         csr = tuple(tensors[f"covarying.{name}"].numpy() for name in _CSR)
         covarying = Covarying(sp.csr_matrix(csr, 2 * genes.shape))
         cells = _arrays(Cells, part(tensors, "cells."))
-        learnt = about["history"], about["best_epoch"], about.get("origin", {})
+        origin = {**about.get("origin", {}), "version": about["version"]}  # of what fitted it
+        learnt = about["history"], about["best_epoch"], origin
         return Model(config, genes, network, spread, average, covarying, *learnt, cells)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path} is not a model that this version of gnnimpute can read, or it is damaged: {error}"

@@ -62,7 +62,7 @@ class GNNImputer:
     history_, best_epoch_
         ``training`` and ``validation`` loss of each epoch, and which of them is used.
     origin_
-        ``seed``, ``blind_validation`` (of a graph made without the held-out molecules), ``interrupted`` (by Ctrl-C).
+        ``seed``, ``blind_validation`` (graph made without held-out molecules), ``interrupted``, ``version`` if loaded.
     """
 
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
