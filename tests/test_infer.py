@@ -68,7 +68,9 @@ def test_embedding_is_that_of_the_full_batch(rows: Rows, graph: NeighborGraph, k
     latent = embed(network, rows, graph)
     assert not latent.requires_grad
     neighbors = torch.from_numpy(graph.indices)
-    expected = network.eval().encode(network.inputs(rows.gather(slice(None))), neighbors, neighbors)
+    x = rows.gather(slice(None))
+    inputs = x @ network.directions if network.reads_components else x
+    expected = network.eval().encode(inputs, neighbors, neighbors)
     assert latent.shape == (N_CELLS, 4)
     assert latent.std() > 0.1
     torch.testing.assert_close(latent, expected.detach())

@@ -72,10 +72,8 @@ def read(network: Autoencoder, rows: Rows) -> Tensor:
 @torch.inference_mode()
 def attend(network: Autoencoder, read: Tensor, graph: NeighborGraph) -> Tensor:
     """The same from what was read of each cell alone, (n_cells, n_read)."""
-    network.eval()
     neighbors = _neighbors(graph, read.device)
-    h1 = network.projected(read)
-    h2 = torch.cat([network.attention2.project(network.hidden(h1, neighbors[c])) for c in chunks(graph.n_cells)])
+    h2 = _projected(network, read, neighbors)[1]
     latent = torch.cat([network.latent(h2, neighbors[c]) for c in chunks(graph.n_cells)])
     if network.linear is None or not network.linear.is_used:
         return latent
@@ -92,8 +90,7 @@ def attention(network: Autoencoder, rows: Rows, graph: NeighborGraph) -> sp.csr_
     to 1.
     """
     neighbors = _neighbors(graph, rows.device)
-    hidden, h1 = _hidden(network, rows, neighbors)
-    h2 = network.attention2.project(hidden)
+    h1, h2 = _projected(network, read(network, rows), neighbors)
     first = _weight_matrix(network.attention1, h1, neighbors)
     return sp.csr_matrix(_weight_matrix(network.attention2, h2, neighbors) @ first)
 
@@ -102,11 +99,11 @@ def _neighbors(graph: NeighborGraph, device: torch.device | str) -> Tensor:
     return torch.from_numpy(graph.indices).to(device)
 
 
-def _hidden(network: Autoencoder, rows: Rows, neighbors: Tensor) -> tuple[Tensor, Tensor]:
-    """What the first layer gives, (n_cells, n_hidden), and its projections before attention, (n_cells, H, C)."""
+def _projected(network: Autoencoder, read: Tensor, neighbors: Tensor) -> tuple[Tensor, Tensor]:
+    """What the two layers attend to, (n_cells, H, C) each."""
     network.eval()
-    h1 = torch.cat([network.project(network.inputs(rows.gather(c))) for c in chunks(len(neighbors))])
-    return torch.cat([network.hidden(h1, neighbors[c]) for c in chunks(len(neighbors))]), h1
+    h1 = network.projected(read)
+    return h1, torch.cat([network.attention2.project(network.hidden(h1, neighbors[c])) for c in chunks(len(neighbors))])
 
 
 def _weight_matrix(layer: GraphAttention, h: Tensor, neighbors: Tensor) -> sp.csr_matrix:

@@ -81,10 +81,6 @@ class Autoencoder(nn.Module):
         hidden = self.hidden(self.project(x), first)  # (r, C)
         return self.latent(self.attention2.project(hidden), second)
 
-    def inputs(self, x: SparseRows) -> SparseRows | Tensor:
-        """What the encoder reads of some rows, (m, n_inputs)."""
-        return x @ self.directions if self.reads_components else x
-
     @property
     def directions(self) -> Tensor:
         """Directions of the linear part that rows are projected on, (n_genes, n_inputs)."""
