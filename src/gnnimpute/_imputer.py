@@ -15,7 +15,6 @@ from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
 from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
-from gnnimpute._infer import check_cells
 from gnnimpute._masking import hide
 from gnnimpute._posterior_fit import covarying_of, posterior_of
 from gnnimpute._rows import Rows, check_learnable
@@ -109,7 +108,7 @@ class GNNImputer:
         split = hide(matrix, self.config.validation_rate, self.config, rng=rng)
         check_learnable(split)
         made = graph(split.kept) if callable(graph) else graph
-        check_cells(made, matrix)
+        _infer.check_cells(made, matrix)
         device, path = device_named(self.device), None if checkpoint is None else Path(checkpoint)
         trained = train(split, made, self.config, rng=rng, device=device, progress=progress, checkpoint=path)
         rows = Rows.of(split.kept if self.config.hide == "molecules" else matrix, trained.network)
@@ -241,7 +240,7 @@ class GNNImputer:
         """These counts, and the imputer as it reads them."""
         self._check_fitted()
         matrix = check_counts(counts, where="counts", gene_names=names, allow_non_counts=True)
-        check_cells(graph, matrix)
+        _infer.check_cells(graph, matrix)
         made, aligned = reader(self, names), align(matrix, names, self.genes_)
         return made, Rows.of(aligned, made.network_)
 
