@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gammaincinv, gammaln
+from scipy.special import gammaincinv, gammaln
 
 from gnnimpute._counts import divisors
 from gnnimpute._estimates import posterior
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-MANY, MOST = 64, 1024
-"""Mean count from which a count is as good as continuous, and the largest count that is summed over below that."""
-_LOOKS = frozenset((2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *range(128, MOST, 64)))
 LARGEST = 1e6
 """Shapes above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
 _SHAPES = np.geomspace(1e-9, 10 * LARGEST, 2**14)
 """Shapes of gamma distributions whose quantiles are tabulated."""
+_STEP, _LAST_LOG, _PROPORTIONAL = 0.7, 3.0, 0.005
+"""Steps of log t and the last of them, and share by which the start of an integrand may differ from a straight line."""
 
 
 def quantile(mean: Floats, counts: Floats, spread: Spread, *, q: float) -> Floats:
@@ -103,43 +102,36 @@ def redetection(mean: Floats, counts: Floats, spread: Spread, *, exposure: float
 
 
 def expected_log1p(mean: Floats, size: Floats, scale: Floats) -> Floats:
-    r"""Expected :math:`\log(1 + s Y)` of a negative binomial count :math:`Y`.
+    r"""Expected :math:`\log(1 + s Y)` of a negative binomial count :math:`Y`, to a hundred-thousandth; never below 0.
 
-    A sum over counts until a millionth of the probability is left. Where the mean is above :data:`MANY`, :math:`Y` is
-    as good as continuous, and the expected log is that of the gamma distribution of the same mean and variance.
+    As :math:`\log(1 + z) = \int_0^\infty (1 - e^{-tz})\, e^{-t} / t \, dt`, and the mean of :math:`e^{-tsY}` has a
+    closed form, it is
+
+    .. math:: \int_{-\infty}^\infty
+        \left(1 - \left(1 + m (1 - e^{-st}) / n\right)^{-n}\right) e^{-t} \, d\log t .
+
+    The integrand is smooth and vanishes on both sides, so that a sum in equal steps of :math:`\log t` is as good as
+    the integral.
 
     Parameters
     ----------
     mean, size
-        Of the counts, of shape (n_cells, n_genes).
+        :math:`m` and :math:`n` of the counts, of shape (n_cells, n_genes); where one is NaN, so is the result.
     scale
         :math:`s` of each cell, of shape (n_cells, 1).
     """
-    value = np.zeros(mean.shape)
-    mean, size, scale = (np.broadcast_to(part, mean.shape).astype(np.float64) for part in (mean, size, scale))
-    size = np.minimum(size, LARGEST)
-    many = mean > MANY
-    moved = mean[many] + 1 / scale[many]  # log(1 + s Y) = log(s (Y + 1 / s))
-    shape = moved**2 / (mean[many] + mean[many] ** 2 / size[many])
-    value[many] = np.log(scale[many] * moved / shape) + digamma(shape)
-    cells = np.nonzero(~many & (mean > 0))
-    m, n, s = (part[cells] for part in (mean, size, scale))
-    # Of those that are left: probability of this count, of more, and the sum so far.
-    now = np.exp(-n * np.log1p(m / n))
-    state = np.stack([m, n, s, now, 1 - now, np.zeros(len(m))])
-    for count in range(1, MOST):
-        m, n, s, now, more, total = state
-        now *= (count - 1 + n) / count * (m / (m + n))
-        total += now * np.log1p(s * count)
-        more -= now
-        if count in _LOOKS and (done := more < 1e-6).any():  # nearly all counts are 0 or 1: go on with the others
-            at = tuple(part[done] for part in cells)
-            value[at] = (total + np.maximum(more, 0) * np.log1p(s * (count + 1)))[done]
-            cells, state = tuple(part[~done] for part in cells), state[:, ~done]
-        if not state.shape[1]:
-            break
-    value[cells] = state[5] + state[4] * np.log1p(state[2] * MOST)
-    expected: Floats = value
+    size = np.minimum(size, LARGEST).astype(np.float64)
+    ratio = mean / size
+    # From a small t downwards the integrand is as good as proportional to t: what is left is a geometric series.
+    fastest = 2 + np.fmax.reduce((scale * (1 + mean + ratio)).ravel(), initial=0)
+    n_steps = int(np.ceil((_LAST_LOG - np.log(_PROPORTIONAL / fastest)) / _STEP))
+    value, part = np.zeros(ratio.shape), np.zeros(ratio.shape)
+    for t in np.exp(_LAST_LOG - _STEP * np.arange(n_steps + 1)):
+        np.multiply(ratio, -np.expm1(-scale * t), out=part)
+        np.multiply(np.log1p(part, out=part), -size, out=part)
+        np.multiply(np.expm1(part, out=part), -_STEP * np.exp(-t), out=part)
+        value += part
+    expected: Floats = value + part / np.expm1(_STEP)
     return expected
 
 
