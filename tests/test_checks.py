@@ -73,8 +73,8 @@ def pushed_together(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return group_mean(values) * np.exp(0.2 * np.random.default_rng(5).normal(size=(N, 1)))
 
 
-def run(test: Callable[..., Any], one: Any, *rest: Any) -> dict[str, str]:
-    found = test(one, GROUPS, *rest)
+def run(test: Callable[..., Any], one: Any, *rest: Any, groups: NDArray[np.int64] = GROUPS) -> dict[str, str]:
+    found = test(one, groups, *rest)
     return {check.name: check.status for check in (found if isinstance(found, list) else [found])}
 
 
@@ -117,6 +117,32 @@ def test_few_genes_that_a_group_never_shows_say_nothing(truth: NDArray[np.float6
     found = _checks.zeros(trial(truth, lambda values: values), GROUPS)
     assert found.status == "unknown"
     assert found.said == "only 4 such genes: too few to tell"
+
+
+def test_cells_without_a_group_change_nothing_for_the_others(truth: NDArray[np.float64]) -> None:
+    rate = lacking(truth)
+    one = trial(rate, lambda values: values)
+    some, groups = GROUPS >= 0, GROUPS.copy()
+    some[::4], groups[::4] = False, -1
+    alone = SimpleNamespace(kept=one.kept[some].copy(), imputer=None, graph=None, estimate="mean", seed=0)
+    alone.imputer = Fake(one.values(list(one.imputer.genes_))[some], one.imputer.genes_)
+    alone.values = lambda genes: alone.imputer.transform(genes=genes)
+    for test in (_checks.zeros, _checks.smoothed, _checks.split):
+        rest = [[] if test is _checks.zeros else [np.random.default_rng(3)] for _ in range(2)]
+        found = test(one, groups, *rest[0])
+        expected = test(alone, GROUPS[some], *rest[1])
+        # What counts are scaled to, and what is most expressed, is that of all cells.
+        for each, other in zip(*(x if isinstance(x, list) else [x] for x in (found, expected)), strict=True):
+            assert each.status == other.status
+            assert each.value == pytest.approx(other.value, rel=0.05)
+
+
+def test_few_cells_with_a_group_say_nothing(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
+    one, groups = trial(truth, lambda values: values), np.full(N, -1)
+    groups[3] = 0
+    assert [run(test, one, *rest, groups=groups) for test, rest in (
+        (_checks.split, [rng]), (_checks.zeros, []), (_checks.smoothed, [rng]),
+    )] == [{"split": "unknown"}, {"zeros": "unknown"}, {"variance": "unknown", "correlation": "unknown"}]  # fmt: skip
 
 
 def test_shuffled_genes_have_nothing_to_find(truth: NDArray[np.float64], rng: np.random.Generator) -> None:

@@ -184,6 +184,43 @@ def test_batches_may_be_the_groups(typed: anndata.AnnData) -> None:
     assert set(adata.uns["gnnimpute_evaluation"]["parts"]["part"]) >= {"a", "b", "c"}
 
 
+@pytest.mark.parametrize("missing", ["", None])
+def test_cells_without_a_label_are_in_no_group(typed: anndata.AnnData, missing: str | None) -> None:
+    adata = typed[:, :60].copy()
+    labels = adata.obs["type"].astype(object).to_numpy()
+    labels[:30] = missing
+    adata.obs["label"] = pd.Categorical(labels) if missing is None else labels
+    few = FEW | {"checks": True}
+    gi.tl.evaluate(adata, cluster_key="label", seeds=[0], **few)
+    found = adata.uns["gnnimpute_evaluation"]
+    groups = found["parts"][found["parts"]["by"] == "cells by group"]
+    assert dict(zip(groups["part"], groups["n"], strict=True)) == {"type 0": 90, "type 1": 90, "type 2": 90}
+    assert list(found["groups"]["group"]) == [*[""] * 30, *typed.obs["type"].iloc[30:]]
+    assert len(found["checks"]) == 8
+
+
+def test_where_only_cells_that_fail_have_a_label_there_is_one_group(typed: anndata.AnnData) -> None:
+    adata = typed[:, :60].copy()
+    counts = adata.X.toarray()
+    counts[:5] = 0
+    adata.X = sp.csr_matrix(counts)
+    adata.obs["label"] = np.where(np.arange(adata.n_obs) < 5, "empty", "")
+    gi.tl.evaluate(adata, cluster_key="label", seeds=[0], **FEW | {"checks": True})
+    found = adata.uns["gnnimpute_evaluation"]
+    assert "cells by group" not in set(found["parts"]["by"])
+    assert len(found["checks"]) == 8
+
+
+def test_a_column_without_labels_is_refused_before_any_training(
+    typed: anndata.AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata = typed.copy()
+    adata.obs["label"] = ""
+    monkeypatch.setattr("gnnimpute._evaluate.try_once", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=r"'label'.* is empty for all 300 cells"):
+        gi.tl.evaluate(adata, cluster_key="label", **FEW)
+
+
 def test_ctrl_c_in_a_training_ends_all(typed: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     block = gi.NeighborGraph.block
 

@@ -131,6 +131,19 @@ def test_pictures_show_the_groups_that_were_tested(whole: anndata.AnnData) -> No
     assert len(strangers.cells) == whole.n_obs
 
 
+@pytest.mark.parametrize("missing", ["", None])
+def test_cells_without_a_label_are_not_shown(whole: anndata.AnnData, missing: str | None) -> None:
+    from gnnimpute.report._shown import shown
+
+    adata = whole.copy()
+    labels = adata.obs["kind"].astype(object).to_numpy()
+    labels[:20] = missing
+    adata.obs["label"] = labels
+    seen = shown(adata, key="gnnimpute", cluster_key="label", genes=None)
+    assert list(seen.cells) == list(range(20, 90))
+    assert [seen.names[group] for group in seen.groups] == list(labels[20:])
+
+
 def test_where_it_does_not_help_the_headline_says_only_that(whole: anndata.AnnData) -> None:
     from gnnimpute._verdict import told
     from gnnimpute.report._judged import headline

@@ -29,6 +29,7 @@ MOST_CORRELATED = 0.1
 
 def dealt(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> list[Check]:
     """Impute counts of which each gene was dealt anew within groups: beyond these there is nothing to find."""
+    groups = np.where(groups < 0, groups.max() + 1, groups)  # cells without a group are one more here
     cells = np.sort(rng.permutation(trial.kept.n_obs)[:N_CELLS])
     genes = np.sort(most_expressed(trial.kept.X, N_GENES))
     shuffled = fs.dealt_within(sp.csr_matrix(trial.kept.X[cells][:, genes]), groups[cells], rng)

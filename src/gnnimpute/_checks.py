@@ -43,12 +43,15 @@ def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64], *, coverage: p
     trials
         Blind trials; the first is looked at, the others say how far seeds agree.
     groups
-        Group of each cell of the first: any grouping will do, since each test holds for all.
+        Group of each cell of the first: any grouping will do, since each test holds for all. Cells without one (-1) are
+        left out where cells of a group are looked at.
     coverage
         Of the first, from :func:`gnnimpute._sure.sure`.
     """
     first = trials[0]
     rng = np.random.default_rng(first.seed)
+    if groups.max() < 0:  # all cells that somebody has named have failed quality control
+        groups = np.zeros_like(groups)
     found = [*dealt(first, groups, rng), split(first, groups, rng), zeros(first, groups)]
     found += [*smoothed(first, groups, rng), calibrated(coverage), seeds_agree(trials)]
     return pd.DataFrame(found)
@@ -56,14 +59,14 @@ def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64], *, coverage: p
 
 def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> Check:
     """Split the largest group at random again and again: no gene differs, and p-values have to say so."""
-    cells = np.flatnonzero(groups == np.bincount(groups).argmax())
+    cells = np.flatnonzero(groups == np.bincount(groups[groups >= 0]).argmax())
     genes = most_expressed(trial.kept.X, N_TESTED)
-    values = trial.values(list(trial.imputer.genes_[genes]))[cells]
-    p_values = fs.split_p_values(values, n_splits=N_SPLITS, rng=rng)
-    raw = fs.split_p_values(normalized(trial.kept.X)[cells][:, genes].toarray(), n_splits=N_SPLITS, rng=rng)
-    if len(cells) < _FEWEST or not p_values.size:
-        distance, said = float("nan"), "too few cells"
-    else:
+    distance, said, p_values = float("nan"), "too few cells", np.empty(0)
+    if len(cells) >= _FEWEST:
+        values = trial.values(list(trial.imputer.genes_[genes]))[cells]
+        p_values = fs.split_p_values(values, n_splits=N_SPLITS, rng=rng)
+        raw = fs.split_p_values(normalized(trial.kept.X)[cells][:, genes].toarray(), n_splits=N_SPLITS, rng=rng)
+    if p_values.size:
         distance, of_raw = (float(np.median([fs.from_uniform(one) for one in p])) for p in (p_values, raw))
         worst, worst_raw = ((p < 0.05).mean(axis=1).max() for p in (p_values, raw))
         said = (
@@ -83,10 +86,11 @@ def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> 
 
 def zeros(trial: Trial, groups: NDArray[np.int64]) -> Check:
     """Look at genes that a group never shows, though it would if it had them: they have to stay off."""
-    mean = np.zeros((groups.max() + 1, trial.kept.n_vars))
-    weight = np.bincount(groups)[groups]
-    trial.imputer.transform(trial.kept.X, trial.graph, estimate=trial.estimate, out=_GroupMeans(mean, groups, weight))
-    ratio, pairs = fs.leaks(trial.kept.X, mean, groups=groups)
+    known, row = groups >= 0, groups + 1
+    mean = np.zeros((row.max() + 1, trial.kept.n_vars))  # the first is of cells without a group
+    weight = np.bincount(row)[row]
+    trial.imputer.transform(trial.kept.X, trial.graph, estimate=trial.estimate, out=_GroupMeans(mean, row, weight))
+    ratio, pairs = fs.leaks(trial.kept.X[known], mean[1:], groups=groups[known])
     high = float(np.quantile(ratio, 0.9)) if len(ratio) else float("nan")
     n_genes = len({gene for _, gene in pairs})
     said = f"{high:.1%} of the expression elsewhere, in nine of ten cases less ({n_genes:,} genes)"
@@ -106,8 +110,10 @@ def zeros(trial: Trial, groups: NDArray[np.int64]) -> Check:
 def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> list[Check]:
     """Variance and correlations within groups, against what two halves of the molecules say of the truth."""
     genes = most_expressed(trial.kept.X, N_CORRELATED)
-    truth = fs.two_fold(trial.kept.X, groups, genes=genes, rng=rng)
-    values = trial.values(list(trial.imputer.genes_[genes]))
+    known = groups >= 0
+    groups = groups[known]
+    truth = fs.two_fold(trial.kept.X[known], groups, genes=genes, rng=rng)
+    values = trial.values(list(trial.imputer.genes_[genes]))[known]
     kept = fs.variance_kept(values, groups, truth)
     clear = values[:, truth.clear]
     found = fs.correlation_within(clear, groups)

@@ -15,7 +15,7 @@ from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import check_groups, counts_of
+from gnnimpute._inputs import check_groups, counts_of, labels_of
 from gnnimpute._names import suggestion
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
@@ -80,8 +80,8 @@ def evaluate(
         Most cells to look at, drawn at random: with more cells there is more to learn, so the gain is then a lower
         bound.
     cluster_key
-        Column of `obs` whose groups are looked at apart; by default groups are found by k-means, without the hidden
-        molecules.
+        Column of `obs` whose groups are looked at apart, without the cells that it names none for; by default groups
+        are found by k-means, without the hidden molecules.
     checks
         Also test whether imputation invents or loses signals: correlations, markers, differences between cells.
     layer
@@ -104,7 +104,7 @@ def evaluate(
         If the layer, the embedding or a column does not exist.
     ValueError
         If the matrix does not hold counts, nothing passes quality control, `estimate` is ``detected``, or the column
-        `cluster_key` holds many different numbers.
+        `cluster_key` holds many different numbers or nothing.
 
     Returns
     -------
@@ -134,8 +134,8 @@ def evaluate(
         "device": device,
         "progress": progress,
     }
+    given = None if cluster_key is None else labels_of(adata, cluster_key, cells)  # refused before any training
     trials = list(_trials(part, counts[cells], seeds, settings, until=started + time_limit))
-    given = None if cluster_key is None else part.obs[cluster_key].astype(str).to_numpy()
     groups = found_groups(trials[0], len(cells)) if given is None else given
     methods, parts = methods_table(trials), parts_table(trials, groups=groups)
     found = {

@@ -113,6 +113,25 @@ def check_groups(adata: AnnData, key: str) -> None:
         raise ValueError(msg)
 
 
+def labels_of(adata: AnnData, key: str, cells: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Name of the group of some cells, by position; empty for those that have none.
+
+    Raises
+    ------
+    KeyError
+        If `obs` has no such column.
+    ValueError
+        If it holds many different numbers, or nothing for any of the cells.
+    """
+    check_groups(adata, key)
+    column = adata.obs[key].iloc[cells]
+    labels = np.where(column.isna(), "", column.astype(str)).astype(np.str_)
+    if not (labels != "").any():
+        msg = f"adata.obs[{key!r}] is empty for all {len(cells):,} cells that are looked at: name a column of groups."
+        raise ValueError(msg)
+    return labels
+
+
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:
     """Number of the batch of each cell."""
     if key not in adata.obs:

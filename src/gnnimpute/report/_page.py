@@ -65,7 +65,8 @@ def write(
     evaluation_key
         The `key_added` of the evaluation.
     cluster_key
-        Column of `obs` whose groups are shown; by default groups are found by k-means.
+        Column of `obs` whose groups are shown, without the cells that it names none for; by default groups are found by
+        k-means.
     genes
         Genes to show; by default those that tell the groups apart.
     command
@@ -79,6 +80,8 @@ def write(
     ------
     KeyError
         If `adata` is not prepared, or a column or gene does not exist.
+    ValueError
+        If the column `cluster_key` holds many different numbers, or nothing.
     """
     path = Path(path)
     check_place(path)

@@ -13,7 +13,7 @@ from gnnimpute._canvas import depth_of
 from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
-from gnnimpute._inputs import check_groups
+from gnnimpute._inputs import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def shown(
     key
         The `key_added` of the imputation.
     cluster_key
-        Column of `obs` with the groups; by default those of `groups`, or else they are found.
+        Column of `obs` with the groups, whose cells are shown; by default those of `groups`, or else they are found.
     genes
         Genes to show; by default markers of the groups.
     rng
@@ -112,16 +112,17 @@ def shown(
         ``group`` of cells by name, of an evaluation: pictures and tests are then of the same groups.
     """
     passing = np.flatnonzero(adata.obs[_keys.PASS].to_numpy(dtype=bool))
-    labels = _labels(adata, cluster_key, groups)
-    if labels is not None and cluster_key is None:
-        passing = passing[labels[passing] != ""]
-    cells = np.sort(np.random.default_rng(rng).permutation(passing)[:N_PLACED])
+    labels = _labels(adata, passing, cluster_key, groups)
+    if labels is not None:
+        passing, labels = passing[labels != ""], labels[labels != ""]
+    chosen = np.sort(np.random.default_rng(rng).permutation(len(passing))[:N_PLACED])
+    cells = passing[chosen]
     embedding = np.asarray(adata.obsm[_keys.PCA])[cells]
     if labels is None:
         codes = groups_of(embedding, rng=rng)
         names = [f"group {number}" for number in range(1, codes.max() + 2)]
     else:
-        codes, names = codes_of(labels[cells])
+        codes, names = codes_of(labels[chosen])
     latent = adata.obsm.get(key)
     return Shown(
         adata,
@@ -135,14 +136,15 @@ def shown(
     )
 
 
-def _labels(adata: AnnData, cluster_key: str | None, groups: pd.DataFrame | None) -> NDArray[np.str_] | None:
-    """Name of the group of each cell, empty for those that have none; `None` where groups have to be found."""
+def _labels(
+    adata: AnnData, cells: NDArray[np.int64], cluster_key: str | None, groups: pd.DataFrame | None
+) -> NDArray[np.str_] | None:
+    """Name of the group of some cells, empty for those that have none; `None` where groups have to be found."""
     if cluster_key is not None:
-        check_groups(adata, cluster_key)
-        return np.asarray(adata.obs[cluster_key].astype(str), dtype=np.str_)
+        return labels_of(adata, cluster_key, cells)
     if groups is None or not (adata.obs_names.is_unique and groups.index.is_unique):
         return None
-    labels = groups["group"].astype(str).reindex(adata.obs_names, fill_value="")
+    labels = groups["group"].astype(str).reindex(adata.obs_names[cells], fill_value="")
     return np.asarray(labels, dtype=np.str_) if (labels != "").any() else None
 
 
