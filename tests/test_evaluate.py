@@ -80,6 +80,18 @@ def test_parts_are_quarters_and_groups(typed: anndata.AnnData) -> None:
     assert list(groups["n"]) == [100, 100, 100]
 
 
+@pytest.mark.parametrize("shape", [(24, 24), (3, 30)])
+def test_where_no_part_is_large_enough_there_are_none(shape: tuple[int, int], tmp_path: Path) -> None:
+    adata = made(n_types=min(5, shape[0]), rng=np.random.default_rng(2), n_cells=shape[0], n_genes=shape[1])
+    gi.tl.evaluate(adata, cluster_key="type", seeds=[0], **FEW | {"n_pcs": 2})
+    found = adata.uns["gnnimpute_evaluation"]
+    assert not len(found["parts"])
+    assert "no parts to compare" in found["text"]
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(tmp_path / "a.h5ad").uns["gnnimpute_evaluation"]["parts"]
+    assert list(back.columns) == list(found["parts"].columns)
+
+
 def test_nothing_but_the_key_changes_and_it_survives_a_file(typed: anndata.AnnData, tmp_path: Path) -> None:
     assert list(typed.uns) == ["gnnimpute_evaluation"]
     assert not [*typed.layers, *typed.obsm, *typed.obsp, *typed.var]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CELL, GENE = 0, 1
 """Which of the sums of a :class:`~gnnimpute._tally.Tally`."""
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+PARTS = ["by", "part", "n", "predicted", "predicted_low", "predicted_high", "won", "won_low", "won_high"]
+"""Columns of the table of parts, also where no part is large enough to be in it."""
 FEWEST = 10
 """Cells or genes of which a part must have as many, to be looked at apart."""
 
@@ -65,7 +67,7 @@ def parts_table(trials: Sequence[Trial], *, groups: NDArray[np.str_]) -> pd.Data
             if part.sum() >= FEWEST:
                 found = gain(ours, mean, of=_units(trials, axis), part=part)
                 rows.append({"by": by, "part": name, "n": found.n} | _numbers(found))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=PARTS)
 
 
 def _cuts(
