@@ -361,6 +361,24 @@ def test_if_no_cell_passes_nothing_is_written(adata):
     assert not adata.layers
 
 
+def test_counts_are_not_read_after_the_first_change(adata, monkeypatch):
+    from dask import array
+
+    def read(block):
+        if gone:
+            msg = "the disk is gone"
+            raise OSError(msg)
+        return block
+
+    total = adata.X.sum(1).A1
+    adata.X = array.from_array(adata.X, chunks=(30, -1)).map_blocks(read, dtype=np.float32)
+    gone, graph = [], pp._graph
+    # The graph comes last: were counts read after it, an error would leave half of the columns.
+    monkeypatch.setattr(pp, "_graph", lambda *args, **options: gone.append(1) or graph(*args, **options))
+    pp.prepare(adata, **ALL, n_pcs=5)
+    np.testing.assert_allclose(adata.obs["gnnimpute_size_factor"], total / np.median(total[total > 0]))
+
+
 def test_if_no_gene_passes_the_option_is_named(adata):
     with pytest.raises(ValueError, match=r"No gene is detected in 1000 of the 89 cells.*min_cells=1000"):
         pp.prepare(adata, **(ALL | {"min_cells": 1000}))

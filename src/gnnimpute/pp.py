@@ -141,7 +141,7 @@ def prepare(
     texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
     quality = quality_of(counts, np.any([mitochondrial(text) for text in texts], axis=0))
     rules = cell_rules(quality, limits)
-    cells, genes, n_cells = _passing(counts, rules, min_cells)
+    cells, genes, n_cells, total = _passing(counts, rules, min_cells)
     graph: dict[str, dict[str, Any]] = {}
     if n_pcs is not None:
         seed = seed_of(rng)
@@ -157,7 +157,6 @@ def prepare(
     for name, values in quality._asdict().items():
         if values is not None:
             adata.obs[f"{_keys.ADDED}_{name}"] = values
-    total = np.concatenate([*each(counts, _totals, genes)])
     adata.obs[_keys.SIZE_FACTOR] = total / np.median(total[cells])
     adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
     adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()))
@@ -170,16 +169,20 @@ def prepare(
 
 def _passing(
     counts: sp.csr_matrix, rules: list[Rule], min_cells: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
-    """Cells that pass, genes that pass, and in how many cells each gene is detected; adds a rule where it finds one."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+    """Cells and genes that pass, in how many cells each gene is detected, and counts of each cell in passing genes.
+
+    Adds a rule where it finds one.
+    """
     cells = require_passing(rules)
     n_cells = sum(each(counts, _n_cells_of_block, rows=[cells]))
     genes = n_cells >= max(min_cells, 1)
     if not genes.any():
         msg = f"No gene is detected in {min_cells} of the {cells.sum()} cells that pass. Lower min_cells={min_cells}."
         raise ValueError(msg)
-    rules.append(Rule("no counts in the genes that pass", "", np.concatenate([*each(counts, _totals, genes)]) == 0))
-    return require_passing(rules), genes, n_cells
+    total = np.concatenate([*each(counts, _totals, genes)])
+    rules.append(Rule("no counts in the genes that pass", "", total == 0))
+    return require_passing(rules), genes, n_cells, total
 
 
 def _n_cells_of_block(counts: sp.csr_matrix, cells: NDArray[np.bool_]) -> NDArray[np.int64]:
