@@ -158,6 +158,16 @@ def test_what_is_not_there_is_named(adata: AnnData, imputer: GNNImputer, cell: s
         tl.explain(adata, cell, gene, imputer=imputer)
 
 
+def test_a_name_of_two_cells_is_refused(adata: AnnData, imputer: GNNImputer) -> None:
+    twice = adata.copy()
+    names = twice.obs_names.to_numpy(copy=True)
+    names[3] = names[50] = "cell10"
+    twice.obs_names = names
+    with pytest.raises(ValueError, match=r"'cell10' stands 3 times.*adata\.obs_names_make_unique\(\)"):
+        tl.explain(twice, "cell10", "gene1", imputer=imputer)
+    assert tl.explain(twice, "cell9", "gene1", imputer=imputer).cell == "cell9"
+
+
 def test_markers_drive_their_groups(adata: AnnData, imputer: GNNImputer) -> None:
     shares = tl.drivers(adata, "type", imputer=imputer)
     assert shares.shape == (79, 3)

@@ -70,7 +70,8 @@ def explain(
     KeyError
         If there is no such cell, gene, layer or graph, or it is not modelled.
     ValueError
-        If the imputer was not trained on hidden molecules: it then has no interval.
+        If the imputer was not trained on hidden molecules: it then has no interval. If several modelled cells have this
+        name.
     """
     chosen = modelled(
         adata,
@@ -220,4 +221,9 @@ def _row(adata: AnnData, names: pd.Index, cell: str) -> int:
     if cell not in names:
         msg = f"Cell {cell!r} did not pass quality control and is not modelled: nothing is imputed there."
         raise KeyError(msg)
-    return int(names.get_loc(cell))
+    where = np.flatnonzero(names == cell)
+    if len(where) > 1:
+        mend = "adata.obs_names_make_unique() (--unique-names)"
+        msg = f"Cell name {cell!r} stands {len(where)} times. Make the names unique: {mend}."
+        raise ValueError(msg)
+    return int(where[0])
