@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -318,7 +319,13 @@ def test_a_full_disk_is_noticed_before_training(source: Path, tmp_path: Path, mo
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no signals to send")
-def test_ctrl_c_in_training_writes_the_best_so_far(source: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_training_writes_the_best_so_far(
+    source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # What runs in the background of a shell starts with SIGINT ignored, and so would the command.
+    request.addfinalizer(
+        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+    )
     out, checkpoint = tmp_path / "out.h5ad", tmp_path / "state"
     endless = [*TINY, "--n-epochs", "1000000", "--patience", "1000000", "--checkpoint", checkpoint]
     command = python("-m", "gnnimpute", "impute", source, out, *endless)

@@ -52,6 +52,7 @@ def main(out):
 RESUME = f"""{TRAIN}
 import os, shutil, signal, torch
 from gnnimpute import _train
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 rank, epoch, drawn = join().rank, _train._epoch, []
 def counted(*args):
     drawn.append(torch.get_rng_state().numpy())

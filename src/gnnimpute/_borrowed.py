@@ -34,9 +34,13 @@ def torch_randomness(rng: np.random.Generator, device: torch.device | str) -> It
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, the second into what it always was; handlers are put back at the end."""
+    """Turn the first Ctrl-C into a flag, the second into what it always was; handlers are put back at the end.
+
+    Where Ctrl-C is ignored, as in what a shell runs in the background, it stays so.
+    """
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield event
         return
     before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
