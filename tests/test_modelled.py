@@ -9,7 +9,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute import pp
+from gnnimpute import Config, pp, tl
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._modelled import modelled
 
@@ -71,6 +71,23 @@ def test_the_blind_recipe_makes_the_prepared_graph_again(adata, batch_key):
     fewer.data = np.floor(fewer.data / 2)
     fewer.eliminate_zeros()
     assert neighbor_sets(chosen.blind(fewer)) != neighbor_sets(chosen.graph)
+
+
+def test_batches_of_the_graph_are_needed_by_a_fit_alone(adata, caplog):
+    pp.prepare(adata, **PREPARE, batch_key="donor")
+    imputer = tl.fit(adata, config=Config(n_hidden=8, n_latent=2, n_epochs=1))
+    tl.impute(adata, imputer=imputer)
+    expected = adata.layers["gnnimpute"].copy()
+    adata.obs.loc["cell3", "donor"] = None
+    with pytest.raises(ValueError, match=r"'donor'.* is missing for 1 cells"):
+        tl.fit(adata)
+    with caplog.at_level(logging.INFO, logger="gnnimpute"):
+        tl.impute(adata, imputer=imputer)
+        tl.explain(adata, "cell1", adata.var_names[0], imputer=imputer)
+    np.testing.assert_array_equal(adata.layers["gnnimpute"], expected)
+    assert "taken as given" not in caplog.text  # nothing is held out of a model that is there
+    del adata.obs["donor"]
+    tl.impute(adata, imputer=imputer)
 
 
 def test_the_blind_recipe_survives_a_file(adata, tmp_path):

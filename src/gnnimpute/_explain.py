@@ -82,6 +82,7 @@ def explain(
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
         device=imputer.device,
+        to_fit=False,
     )
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
@@ -195,6 +196,7 @@ def drivers(
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
         device=imputer.device,
+        to_fit=False,
     )
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
     column = adata.obs[groupby].iloc[chosen.cells].astype("category").cat.remove_unused_categories()

@@ -143,6 +143,7 @@ def impute(
         n_neighbors=n_neighbors,
         allow_non_counts=allow_non_counts,
         device=device,
+        to_fit=imputer is None,
     )
     if is_lazy(chosen.counts):
         check_no_interval(interval)

@@ -35,7 +35,8 @@ class Modelled(NamedTuple):
     graph: NeighborGraph
     """Neighbours among the modelled cells."""
     blind: partial[NeighborGraph] | None
-    """Makes the same graph from counts without those that validation holds out; `None` if the graph was given."""
+    """Makes the same graph from counts without those that validation holds out; `None` if the graph was given, or no
+    fit is to come."""
     source: dict[str, str]
     """Names of what was used: layer, neighbors_key and use_rep; empty where there is none."""
 
@@ -50,8 +51,9 @@ def modelled(
     n_neighbors: int,
     allow_non_counts: bool,
     device: str | None,
+    to_fit: bool = True,
 ) -> Modelled:
-    """Resolve all keys into arrays; nothing is changed."""
+    """Resolve all keys into arrays; nothing is changed. What only a fit needs is left out where none is to come."""
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
     cells, genes = passing(adata.obs, "obs"), passing(adata.var, "var")
     blind = None
@@ -72,9 +74,9 @@ def modelled(
             raise KeyError(msg)
         neighbors_key = neighbors_key or _keys.NEIGHBORS
         graph = _from_obsp(adata, cells, neighbors_key)
-        if neighbors_key == _keys.NEIGHBORS:
+        if neighbors_key == _keys.NEIGHBORS and to_fit:
             blind = partial(_recipe(adata, cells), device=device)
-    if blind is None:
+    if blind is None and to_fit:
         log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
     layer = layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X")
     source = {"layer": layer, "neighbors_key": neighbors_key or "", "use_rep": use_rep or ""}

@@ -106,7 +106,7 @@ def try_once(
         device=device,
         **quality,
     )
-    own = {name: None if use_rep is None else graph[name] for name in ("use_rep", "batch_key")}
+    own: dict[str, Any] = {name: None if use_rep is None else graph[name] for name in ("use_rep", "batch_key")}
     chosen = modelled(
         kept, layer=None, neighbors_key=None, n_neighbors=graph["n_neighbors"], allow_non_counts=False, device=device,
         **own,
