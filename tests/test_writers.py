@@ -250,7 +250,7 @@ def test_write_protected_file(tmp_path, monkeypatch):
 def test_full_disk_is_seen_before_writing(tmp_path, adata, ending, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2e9, 2e9 - 5000, 5000))
-    with pytest.raises(OSError, match=r"needs about 0\.\d MB, but .* has 0\.0 MB free"):
+    with pytest.raises(OSError, match=r"needs about 0\.\d MB, but .* has 0\.0 MB free.* \(genes=, --genes\)\."):
         gio.write(adata, tmp_path / f"out{ending}")
     with pytest.raises(OSError, match=r"needs about 3\.2 GB, but"):
         gio.check_writable(tmp_path / f"out{ending}", n_bytes=3.2e9)

@@ -157,7 +157,8 @@ def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored, n_the
         *(n_obs, n_vars, out, _writers.size(disk), _writers.size(1e9 + max(training, 12 * block) + cells)),
     )
     if stored.sparse_below is None:
-        _writers.check_space(out, disk / 4 - n_there)
+        smaller = "store it smaller (--dtype float16, or --sparse-below)"
+        _writers.check_space(out, disk / 4 - n_there, smaller=smaller)
 
 
 def _size_of(folder: Path) -> int:

@@ -93,14 +93,14 @@ def check_replaceable(path: Path, kind: str, *, overwrite: bool) -> None:
         raise PermissionError(msg)
 
 
-def check_space(path: Path, n_bytes: float) -> None:
-    """Refuse to begin what the disk cannot hold."""
+def check_space(path: Path, n_bytes: float, *, smaller: str = "impute fewer genes (genes=, --genes)") -> None:
+    """Refuse to begin what the disk cannot hold; `smaller` says how to make it so."""
     folder = target(path).parent
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         msg = (
             f"{path} needs about {size(n_bytes)}, but {folder} has {size(free)} free. Free some space, write to "
-            "another disk, or impute fewer genes or cells (genes=, cells=)."
+            f"another disk, or {smaller}."
         )
         raise OSError(msg)
 
