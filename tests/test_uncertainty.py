@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from scipy import stats
 from scipy.special import betaln
 
+from gnnimpute._counts import LARGEST as MOST_MOLECULES
 from gnnimpute._estimates import posterior
 from gnnimpute._prior import Spread
 from gnnimpute._uncertainty import LARGEST, Expression, expected_log1p, quantile, redetection
@@ -38,6 +39,14 @@ def test_quantiles_are_those_of_the_gamma_distribution(
     gamma = stats.gamma(shape + count, scale=1 / (shape / mean + 1))
     assert value == pytest.approx(gamma.ppf(q), rel=1e-6 if shape > 0.05 else 1e-5, abs=1e-30)
     assert gamma.mean() == pytest.approx(posterior(one(mean), one(count), spread(dispersion, fano))[0, 0])
+
+
+@pytest.mark.parametrize("q", [0.005, 0.05, 0.5, 0.95])
+@pytest.mark.parametrize("count", [1e5, 9.9e6, 1.1e7, 5e7, 1e9, MOST_MOLECULES])
+def test_quantiles_of_the_largest_counts_are_as_narrow_as_they_should_be(count: float, q: float) -> None:
+    value = quantile(one(count), one(count), spread(10), q=q)[0, 0]
+    gamma = stats.gamma(10 + count, scale=1 / (10 / count + 1))
+    assert abs(value - gamma.ppf(q)) < 1e-4 * gamma.std()
 
 
 @no_deadline

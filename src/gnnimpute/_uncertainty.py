@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 LARGEST = 1e6
 """Shapes above this are as good as infinite: the interval is narrower than 0.4 % of the mean."""
-_SHAPES = np.geomspace(1e-9, 10 * LARGEST, 2**14)
-"""Shapes of gamma distributions whose quantiles are tabulated."""
+_SHAPES = np.geomspace(1e-9, 1e10, 20_000)
+"""Shapes of gamma distributions whose quantiles are tabulated: beyond the largest count that there may be."""
 _STEP, _LAST_LOG, _PROPORTIONAL = 0.7, 3.0, 0.005
 """Steps of log t and the last of them, and share by which the start of an integrand may differ from a straight line."""
 
@@ -66,7 +66,7 @@ def standard_quantile(shape: Floats, *, q: float) -> Floats:
     Parameters
     ----------
     shape
-        Shape of each, above 0 and up to ten times :data:`LARGEST`.
+        Shape of each, above 0: :data:`LARGEST` and a count at most.
     q
         Probability.
     """
