@@ -404,6 +404,16 @@ def test_nothing_is_left_unfinished(module: str) -> None:
 
 
 @each_module
+def test_no_private_constant_is_idle(module: str) -> None:
+    names = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Name)]
+    top = {id(name) for node in tree(module).body if isinstance(node, ast.Assign | ast.AnnAssign)
+           for name in ast.walk(node) if isinstance(name, ast.Name)}  # fmt: skip
+    made = {name.id for name in names if id(name) in top and isinstance(name.ctx, ast.Store) and name.id[0] == "_"}
+    read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    assert made - read - {"__all__", "__version__"} == set()
+
+
+@each_module
 def test_every_module_has_a_test(module: str) -> None:
     test = TESTED_ELSEWHERE.get(module, re.sub(r"\._?", "_", module.strip("_")))
     assert (ROOT / "tests" / f"test_{test}.py").is_file()

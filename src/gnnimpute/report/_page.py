@@ -135,10 +135,7 @@ def page(
         "command": command,
         "n_placed": len(seen.cells),
     }
-    parts = {
-        name: files(__package__).joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.js", "page.css")
-    }
+    parts = {name: files(__package__).joinpath(name).read_text(encoding="utf-8") for name in _PARTS}
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(parts["page.html"])
     return template.render(**context, style=parts["page.css"], script=parts["page.js"])
 

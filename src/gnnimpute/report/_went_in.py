@@ -86,9 +86,7 @@ def graph(adata: AnnData, shown: Shown) -> tuple[Rows, list[Picture]]:
     if len(shown.names) > 1:
         rows.append(("neighbours of the same group", _alike(matrix, group[passing])))
     batch_key = adata.uns.get(_keys.NEIGHBORS, {}).get("params", {}).get("batch_key")
-    for key in dict.fromkeys(
-        [*([batch_key] if batch_key else []), *(k for k in ("batch", "sample", "donor") if k in adata.obs)]
-    ):
+    for key in dict.fromkeys([*([batch_key] if batch_key else []), *(k for k in _BATCHES if k in adata.obs)]):
         codes = np.unique(adata.obs[key].astype(str).to_numpy()[passing], return_inverse=True)[1]
         rows.append((f"neighbours of the same {key}", _alike(matrix, codes)))
     figure, ax = blank(height=2.8)
