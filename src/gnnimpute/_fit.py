@@ -65,7 +65,7 @@ def fit(
     allow_non_counts
         Take values that are not whole, such as TPM.
     rng
-        Seed or generator. The same seed, data and number of threads give the same numbers on a CPU.
+        Seed or generator. The same seed, data and number of threads give the same numbers on the same kind of CPU.
     device
         Where to compute, as PyTorch names it; by default a GPU if there is one.
     progress

@@ -91,7 +91,7 @@ class GNNImputer:
         genes
             Names of the genes, of shape (n_genes,); by default ``"0"``, ``"1"``, ...
         rng
-            Seed or generator. The same seed, data and number of threads give the same numbers on a CPU.
+            Seed or generator. The same seed, data and number of threads give the same numbers on the same kind of CPU.
         progress
             Show a bar; by default, if the output is a terminal.
         checkpoint
