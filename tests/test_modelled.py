@@ -73,6 +73,14 @@ def test_the_blind_recipe_makes_the_prepared_graph_again(adata, batch_key):
     assert neighbor_sets(chosen.blind(fewer)) != neighbor_sets(chosen.graph)
 
 
+def test_neighbors_that_were_asked_for_are_no_hub(adata, caplog):
+    """Of one large batch among many small ones."""
+    adata.obs["donor"] = np.where(np.arange(90) < 40, "large", [f"small{i // 2}" for i in range(90)])
+    pp.prepare(adata, **PREPARE, batch_key="donor", n_neighbors=36)
+    assert (resolve(adata).graph.indices[0] != 0).sum() == 36
+    assert "the nearest" not in caplog.text
+
+
 def test_batches_of_the_graph_are_needed_by_a_fit_alone(adata, caplog):
     pp.prepare(adata, **PREPARE, batch_key="donor")
     imputer = tl.fit(adata, config=Config(n_hidden=8, n_latent=2, n_epochs=1))

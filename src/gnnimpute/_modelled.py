@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -139,10 +139,12 @@ def _from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGr
     """Graph that scanpy, or any tool that follows it, made: its distances, or else its connectivities."""
     about = adata.uns[key] if key in _graphs(adata) else {}
     named = {kind: about.get(f"{kind}_key", f"{key}_{kind}") for kind in ("distances", "connectivities")}
+    asked = about.get("params", {}).get("k")  # of our own graph, which has no hubs
     for kind, name in named.items():
         if name in adata.obsp:
             matrix = adata.obsp[name][cells][:, cells]
-            return NeighborGraph.from_sparse(matrix, nearest="smallest" if kind == "distances" else "largest")
+            nearest: Literal["smallest", "largest"] = "smallest" if kind == "distances" else "largest"
+            return NeighborGraph.from_sparse(matrix, nearest=nearest, n_neighbors=None if asked is None else int(asked))
     names = " nor ".join(map(repr, sorted(named.values())))
     msg = f"neighbors_key={key!r} names no graph: adata.obsp has neither {names}. {suggestion(key, _graphs(adata))}"
     raise KeyError(msg)
