@@ -302,7 +302,7 @@ def test_a_molecule_is_the_smallest_value_of_a_cell(counts: sp.csr_matrix, graph
     config = Config.detected(n_hidden=8, n_latent=4, n_epochs=2, n_components=2)
     imputer = GNNImputer(config, device="cpu").fit(counts, graph, progress=False)
     latent = embed(imputer.network_, Rows.of(counts, imputer.network_), graph)
-    scale = np.where(np.arange(N_CELLS) % 2, 1, 2)
+    scale = np.where(np.arange(N_CELLS) % 2, 1, np.pi)
     rows = Rows.of(sp.csr_matrix(sp.diags(scale.astype(np.float32)) @ counts), imputer.network_)
     weights = covarying_of(imputer._decoder, rows, latent).weights
     np.testing.assert_allclose(weights.toarray(), imputer.covarying_.weights.toarray(), rtol=1e-3, atol=1e-5)

@@ -70,6 +70,7 @@ def test_contents_of_what_is_not_imputed(adata: AnnData) -> None:
 
 def test_contents_of_what_is_imputed(adata: AnnData) -> None:
     adata.layers["mine"] = adata.X.toarray()
+    adata.var["mine_modelled"] = True
     adata.uns["mine"] = result(90, 60)
     text = _describe.contents(adata, Path("a.h5ad"))
     assert "imputed, see below" in text
@@ -100,6 +101,7 @@ def test_summary_says_where_what_and_how_good(adata: AnnData) -> None:
     adata.layers["mine"] = np.ones(adata.shape, dtype=np.float32)
     adata.layers["mine"][:, 7] = np.arange(90)
     adata.layers["mine"][:, 5] = np.arange(90) / 2
+    adata.var["mine_modelled"] = True
     adata.uns["mine"] = result(88, 60)
     text = _describe.summary(adata, Path("b.zarr"), key="mine", genes=None, seconds=12.3)
     assert "88 cells x 60 genes in 12 s" in text
@@ -114,6 +116,7 @@ def test_summary_says_where_what_and_how_good(adata: AnnData) -> None:
 @pytest.mark.parametrize(("name", "said"), [("b.csv", 'read.csv("b.csv"'), ("b.mtx", 'Seurat::Read10X("b.mtx")')])
 def test_summary_for_r(adata: AnnData, name: str, said: str) -> None:
     adata.layers["mine"] = np.ones(adata.shape, dtype=np.float32)
+    adata.var["mine_modelled"] = True
     adata.uns["mine"] = result(90, 60)
     text = _describe.summary(adata, Path(name), key="mine", genes=None, seconds=1)
     assert said in text
@@ -123,6 +126,7 @@ def test_summary_for_r(adata: AnnData, name: str, said: str) -> None:
 def test_snippet_runs_with_a_single_gene(adata: AnnData) -> None:
     one = adata[:, :1].copy()
     one.layers["mine"] = np.ones(one.shape, dtype=np.float32)
+    one.var["mine_modelled"] = True
     one.uns["mine"] = result(90, 1)
     assert '"MT-ND1", "MT-ND1"' in _describe.summary(one, Path("b.h5ad"), key="mine", genes=None, seconds=1)
 

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from gnnimpute._config import Attention
 
 
-def are_neighbors(neighbors: Tensor) -> Tensor:
-    """Which columns after the first are neighbours, (r, k - 1): a cell that has fewer than others repeats itself."""
-    return neighbors[:, 1:] != neighbors[:, :1]
+def are_neighbors(neighbors: Tensor) -> tuple[Tensor, bool]:
+    """Which columns after the first are neighbours, (r, k - 1), and whether all are.
+
+    A cell that has fewer neighbours than others repeats itself.
+    """
+    there = neighbors[:, 1:] != neighbors[:, :1]
+    return there, bool(there.all())
 
 
 class GraphAttention(nn.Module):
@@ -75,8 +79,11 @@ class GraphAttention(nn.Module):
 
     def weights(self, h: Tensor, neighbors: Tensor) -> Tensor:
         """Attention to each neighbour, (r, k, H); sums to 1 over the k neighbours."""
-        there = F.pad(are_neighbors(neighbors), (1, 0), value=True)
+        there, even = are_neighbors(neighbors)
+        if self.attention == "mean" and even:
+            return h.new_full((*neighbors.shape, 1), 1 / neighbors.shape[1])
         if self.attention == "mean":
+            there = F.pad(there, (1, 0), value=True)
             return (there / there.sum(1, keepdim=True, dtype=h.dtype))[..., None]
         if self.attention == "additive":
             own, other = (h * self.own).sum(-1), (h * self.other).sum(-1)  # (m, H)
@@ -89,7 +96,9 @@ class GraphAttention(nn.Module):
         score = F.leaky_relu(score, 0.2) / self.temperature
         if self.self_rate:
             score = score + F.pad(self.self_rate * self.self_score[None], (0, 0, 0, score.shape[1] - 1))
-        return score.masked_fill(~there[..., None], -torch.inf).softmax(dim=1)
+        if not even:
+            score = score.masked_fill(F.pad(~there, (1, 0))[..., None], -torch.inf)
+        return score.softmax(dim=1)
 
     def gather(self, h: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum over neighbours, mean over heads: (m, H, C) -> (r, C), nothing of size (r, k, H, C) held."""

@@ -53,7 +53,8 @@ def forget(adata: AnnData, key: str) -> None:
         adata.obsm.pop(name, None)
     adata.obsp.pop(_keys.attention(key), None)
     for frame, name in ((adata.obs, _keys.depth(key)), (adata.var, _keys.modelled(key))):
-        frame.drop(columns=name, inplace=True, errors="ignore")
+        if name in frame:
+            del frame[name]
 
 
 def _names(key: str) -> tuple[str, str, str]:

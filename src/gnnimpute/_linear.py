@@ -25,11 +25,11 @@ def mean_of_neighbors(values: Tensor, neighbors: Tensor) -> Tensor:
 
     Shapes: ``values`` (m, n), ``neighbors`` (s, k) rows of them, self first, k > 1 -> (s, n).
     """
-    there = are_neighbors(neighbors)
+    (there, even), columns = are_neighbors(neighbors), torch.stack([values[j] for j in neighbors.T[1:]])
+    if even:
+        return columns.mean(0)
     there[:, 0] |= ~there.any(1)
-    columns = zip(neighbors.T[1:], there.T, strict=True)
-    total = torch.stack([values[j] * is_there[:, None] for j, is_there in columns]).sum(0)
-    return total / there.sum(1, keepdim=True)
+    return (columns * there.T[..., None]).sum(0) / there.sum(1, keepdim=True)
 
 
 class Linear(nn.Module):
