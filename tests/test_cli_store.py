@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import gnnimpute as gi
-from gnnimpute import _cli_store
+from gnnimpute import _blocks, _cli_store
 from gnnimpute.cli import main
 
 if TYPE_CHECKING:
@@ -61,6 +61,25 @@ def test_values_too_large_for_float16_cost_no_training(tmp_path: Path, monkeypat
     assert whole.exit_code == 0, whole.output
     assert anndata.read_zarr(tmp_path / "out.zarr").layers["gnnimpute"].max() > 65_504
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.h5ad", "out.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--out-of-core"], ", or add --in-memory.\n"),
+        (["--dtype", "float16"], "[dask]'.\n"),  # which goes with --out-of-core alone
+        (["--scheduler", "tcp://nowhere:1"], "[dask]'.\n"),
+    ],
+)
+def test_without_dask_the_way_out_is_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], said: str
+) -> None:
+    monkeypatch.setattr(_blocks, "find_spec", lambda _: None)
+    done = gnnimpute(source, tmp_path / "out.zarr", *option, *TINY)
+    assert done.exit_code == 2
+    needs = f"Error: Reading {source} a few cells at a time needs dask and distributed: pip install 'gnnimpute[dask]'"
+    assert done.stderr.startswith(needs)
+    assert done.stderr.endswith(said)
 
 
 def store(path: Path, *shape: int, n_stored: int = 0) -> Path:

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gnnimpute._blocks import AbsentError
 from gnnimpute._command import BUG, INTERRUPTED, MISUSE, OWN_PROCESS, Command, Option, explain, importing
 
 
@@ -35,6 +36,12 @@ def failing(error: BaseException) -> Command:
         (MemoryError(), MISUSE, "not enough memory"),
         (FloatingPointError("The loss became nan"), MISUSE, "Error: The loss became nan\n"),
         (ValueError(), MISUSE, "ValueError"),
+        (AbsentError("This needs dask: pip install dask."), MISUSE, "Error: This needs dask: pip install dask.\n"),
+        (
+            ImportError("cannot import name 'x'."),
+            BUG,
+            "ImportError: cannot import name 'x'. This is a bug in gnnimpute",
+        ),
         (RuntimeError("shapes differ"), BUG, "RuntimeError: shapes differ. This is a bug in gnnimpute"),
         (AssertionError(), BUG, "--debug"),
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted"),

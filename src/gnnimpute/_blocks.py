@@ -30,11 +30,15 @@ _SEND = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 """No advice to send less to the workers: what is sent they need, and it is sent once."""
 
 
-def require_dask(what: str) -> None:
-    """Raise ImportError, with the command that mends it, where Dask is not installed."""
+class AbsentError(ImportError):
+    """A package is not installed that only some of what is done needs: its user can mend it."""
+
+
+def require_dask(what: str, otherwise: str = "") -> None:
+    """Raise AbsentError, with the command that mends it and what else does, where Dask is not installed."""
     if missing := [name for name in ("dask", "distributed") if find_spec(name) is None]:
-        msg = f"{what} needs {' and '.join(missing)}: pip install 'gnnimpute[dask]'."
-        raise ImportError(msg)
+        msg = f"{what} needs {' and '.join(missing)}: pip install 'gnnimpute[dask]'{otherwise}."
+        raise AbsentError(msg)
 
 
 def is_lazy(matrix: object) -> bool:

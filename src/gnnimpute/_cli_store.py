@@ -57,8 +57,7 @@ def is_out_of_core(source: Path, out: Path, options: dict[str, Any]) -> bool:
     suffixes = source.suffix.lower(), out.suffix.lower()
     stores = suffixes[0] in {".zarr", ".h5ad"} and suffixes[1] == ".zarr"
     wanted = options["out_of_core"]
-    needs = [name for name in ("sparse_below", "scheduler") if options[name] is not None]
-    needs += ["dtype"] if options["dtype"] != "float32" else []
+    needs = _needs(options)
     if wanted is None:
         wanted = bool(needs) or (stores and not any(options[name] for name in _REFUSED) and _is_large(source))
     if not wanted:
@@ -74,6 +73,12 @@ def is_out_of_core(source: Path, out: Path, options: dict[str, Any]) -> bool:
     if options["dtype"] == "float16" and options["sparse_below"] is not None:
         misuse("--dtype float16 is for dense layers: sparse ones have no such type. Leave out one of the two.")
     return True
+
+
+def _needs(options: dict[str, Any]) -> list[str]:
+    """What of the options goes with --out-of-core alone."""
+    needs = [name for name in ("sparse_below", "scheduler") if options[name] is not None]
+    return [*needs, *(["dtype"] if options["dtype"] != "float32" else [])]
 
 
 def _refuse_torchrun(source: Path, given: str | None) -> NoReturn:
@@ -97,9 +102,11 @@ def impute_stores(
     if not is_out_of_core(source, out, options):
         return False
     from gnnimpute import _describe, _keys
+    from gnnimpute._blocks import require_dask
     from gnnimpute._out_of_core import impute_store
     from gnnimpute._stored_layer import Stored
 
+    require_dask(f"Reading {source} a few cells at a time", "" if _needs(options) else ", or add --in-memory")
     started = time.monotonic()
     names = (*QUALITY_NAMES, "n_neighbors", "batch_key", "layer")
     prepare = {name: options[name] for name in (*names, "filter", "allow_non_counts", "device")}
@@ -136,9 +143,6 @@ def _client(scheduler: str | None) -> Iterator[None]:
     if scheduler is None:
         yield
         return
-    from gnnimpute._blocks import require_dask
-
-    require_dask("--scheduler")
     from distributed import Client
 
     with Client(scheduler):

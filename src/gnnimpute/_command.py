@@ -119,11 +119,20 @@ def explain(error: Exception) -> tuple[str, int]:
         cure = "Impute fewer genes (--genes), take a smaller --batch-size, or a machine with more memory."
         return f"There is not enough memory ({text or 'out of memory'}). {cure}", MISUSE
     where = "--debug shows where."
-    if not isinstance(error, _EXPECTED):
-        return f"{type(error).__name__}: {text}. This is a bug in gnnimpute, not your mistake: {where}", BUG
+    if not isinstance(error, _EXPECTED) and not _is_absence(error):
+        return f"{type(error).__name__}: {text.rstrip('.')}. This is a bug in gnnimpute, not your mistake: {where}", BUG
     if " " not in text:  # of a library, which says too little
         return f"{type(error).__name__}: {text or 'without a message'}. {where}", MISUSE
     return text, MISUSE
+
+
+def _is_absence(error: Exception) -> bool:
+    """Whether a package is absent that the user was told to install; of others that cannot be imported no one was."""
+    if not isinstance(error, ImportError):
+        return False
+    from gnnimpute._blocks import AbsentError
+
+    return isinstance(error, AbsentError)
 
 
 class _Terminal(logging.Handler):
