@@ -180,6 +180,7 @@ def test_an_embedding_of_all_counts_is_not_blind() -> None:
         ({"use_rep": "X_none"}, KeyError, "X_none"),
         ({"seeds": ()}, ValueError, "empty"),
         ({"held_out": 1.5}, ValueError, "rate=1.5"),
+        ({"key_added": "a/b"}, ValueError, "key_added='a/b' .* without '/'"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(wrong: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -50,6 +50,12 @@ def test_a_cell_without_counts_stays_empty(chosen):
     assert not out[0].any()
 
 
+@pytest.mark.parametrize("key", ["", "a/b", "/"])
+def test_a_key_that_files_cannot_hold_is_refused(key):
+    with pytest.raises(ValueError, match=rf"key_added='{key}' \(--key-added\): give a name without '/'"):
+        check_key(AnnData(np.ones((2, 3))), key)
+
+
 def test_rows_are_spread_among_all_cells():
     np.testing.assert_array_equal(
         spread(np.ones((2, 2), np.float32), np.array([1, 3]), 4), [[np.nan] * 2, [1, 1], [np.nan] * 2, [1, 1]]

@@ -178,8 +178,7 @@ def _checked(options: dict[str, Any], *, overwrite: bool) -> Config:
 
         can_be_posterior = config.hide == "molecules" or options["model"] is not None
         check_interval(options["interval"], is_layer=options["genes"] is None, can_be_posterior=can_be_posterior)
-    if not (key := options["key_added"]) or "/" in key:
-        misuse(f"--key-added {key!r}: give a name without '/', which files cannot hold.")
+    _keys.check_name(options["key_added"])
     check_files(options, overwrite=overwrite)
     check_report(options["report"], overwrite=overwrite)
     return config

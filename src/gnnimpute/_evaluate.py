@@ -119,6 +119,7 @@ def evaluate(
     """
     started = time.monotonic()
     config = config or Config()
+    _keys.check_name(key_added)
     _check(adata, estimate, config, cluster_key=cluster_key, seeds=seeds)
     counts = counts_of(adata, layer, allow_non_counts=False)
     require_in_memory(counts)

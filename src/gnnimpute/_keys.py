@@ -27,6 +27,13 @@ EVALUATION = "gnnimpute_evaluation"
 """`uns` key of what :func:`gnnimpute.tl.evaluate` has found."""
 
 
+def check_name(key_added: str) -> None:
+    """Raise ValueError for a name of a result that no file could be read with."""
+    if not key_added or "/" in key_added:
+        msg = f"key_added={key_added!r} (--key-added): give a name without '/', which files cannot hold."
+        raise ValueError(msg)
+
+
 def attention(key_added: str) -> str:
     """`obsp` key of the attention graph."""
     return f"{key_added}_attention"

@@ -33,7 +33,8 @@ def unit_of(output: Output, target_total: float, *, seen: float = 1.0) -> str:
 
 
 def check_key(adata: AnnData, key: str) -> None:
-    """Raise ValueError if a result would replace anything but the result of an earlier call."""
+    """Raise ValueError if files cannot hold the key, or if it would replace what is no result of an earlier call."""
+    _keys.check_name(key)
     earlier = adata.uns.get(key)
     if hasattr(earlier, "keys") and {"estimate", "unit"} <= set(earlier.keys()):
         return
