@@ -114,6 +114,9 @@ def test_a_table_is_never_dense(tmp_path):
         ("cell,ACTB,CD3D\nx,1,NA\n", r"column CD3D holds 'NA'"),
         ("ACTB,CD3D\n3,1\n0,2\n3,0\n", r"first column of .* holds values \(3, 0, 3\.\.\.\): .*leave out index=False"),
         ("0,0,3\n1,0,0\n", r"first line of .* holds values \(0, 0, 3\.\.\.\)"),
+        ("ACTB,3,0,0\nCD3D,1,2,0\n", r"first line of .* holds values \(3, 0, 0\.\.\.\): .*leave out header=False"),
+        ("AAACATTGCACTAG-1,3,0,0\nAAACATTGGCTAAC-1,1,2,0\n", r"first line of .* holds values \(3, 0, 0"),
+        ("MT-ND1,34,39,7\nACTB,1,2,0\nCD3D,1,0,0\n", r"first line of .* holds values \(34, 39, 7"),
     ],
 )
 def test_bad_tables(tmp_path, content, match):
@@ -139,9 +142,25 @@ def test_cut_short_and_other_encodings(tmp_path):
             gio.read(path)
 
 
-def test_numbered_columns_are_names(tmp_path):
-    (tmp_path / "x.csv").write_text("cell,0,1\nx,1,2\n")
-    assert list(gio.read(tmp_path / "x.csv").var_names) == ["0", "1"]
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("cell,0,1", "x"),
+        (",1,2,3", "ACTB"),
+        (",7,3,5", "ACTB"),  # pandas writes no corner where it writes names
+        ("7,3,5", "ACTB"),  # R neither
+        ("gene,7,3,7", "ACTB"),
+        ("Gene Symbol,7,3,5", "ACTB"),
+        ("symbol_of_all,7,3,5", "ACTB"),
+        ("ENSG,3,7,15", "ACTB"),  # some of the cells, in their order
+        ("Mouse2,478301,112233", "ACTB"),
+    ],
+)
+def test_numbered_columns_are_names(tmp_path, header, row):
+    columns = header.split(",")[0 if header[0].isdigit() else 1 :]
+    (tmp_path / "x.csv").write_text(f"{header}\n{row},{','.join('1' for _ in columns)}\n")
+    adata = gio.read(tmp_path / "x.csv", orientation="cells_by_genes")
+    assert list(adata.var_names) == columns
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=5)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import closing
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from gnnimpute._orientation import settle
+from gnnimpute._names import barcode_like, gene_like
+from gnnimpute._orientation import CELL_HEADERS, GENE_HEADERS, settle
 from gnnimpute._readers import opened, reading
 from gnnimpute._writers import blocks, compressed
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 ZEROS = frozenset(["0", "0.0"])
 """Most of a count table: skipped as text, so that only the other values are turned into numbers."""
+
+HEADERS = CELL_HEADERS | GENE_HEADERS | {"index", "id", "name", "names", "rownames", "symbols", "features"}
+"""What stands above row names, and is none itself."""
+
+LEAST_ID = 10_000
+"""From here on numbers are ids rather than counts."""
 
 CORNER = "cell"
 """Header of the cell names in tables that are written: it tells readers, this one too, what the rows are."""
@@ -48,6 +55,8 @@ def read_table(path: Path, orientation: Orientation | None) -> AnnData:
             "table with them: in pandas leave out index=False, in R row.names=FALSE."
         )
         raise ValueError(msg)
+    if _is_row(corner, rows) and all(map(_is_number, columns)) and _like_counts([float(name) for name in columns]):
+        raise ValueError(_no_names_of_columns(path, columns))
     if settle(path, rows, columns, stated=orientation, corner=corner) == "genes_by_cells":
         rows, columns, matrix = columns, rows, matrix.T.tocsr()
     with reading(path, "a table"):  # anndata warns of duplicate names, which gnnimpute.io.read says once
@@ -93,9 +102,34 @@ def _header(path: Path, header: list[str], *, n_fields: int) -> tuple[str, list[
         raise ValueError(msg)
     corner, columns = ("", header) if len(header) < n_fields else (header[0], header[1:])
     if len(set(header)) < len(header) and all(map(_is_number, header)):
-        msg = f"The first line of {path} holds values ({', '.join(header[:3])}...): names are needed there."
-        raise ValueError(msg)
+        raise ValueError(_no_names_of_columns(path, header))
+    if corner and not _is_header(corner) and len(set(columns)) < len(columns) and all(map(_is_number, columns)):
+        raise ValueError(_no_names_of_columns(path, columns))
     return corner, columns
+
+
+def _is_header(corner: str) -> bool:
+    return corner.strip().lower().replace(" ", "_") in HEADERS
+
+
+def _is_row(corner: str, rows: Sequence[str]) -> bool:
+    """Whether what stands above the row names is itself one: there is no header."""
+    is_word = _is_header(corner) or corner.islower()
+    return not is_word and any(like([corner]) == 1 and like(rows) > 0.5 for like in (gene_like, barcode_like))
+
+
+def _like_counts(numbers: Sequence[float]) -> bool:
+    """Whether numbers are no names of cells, which are mostly in order, or long."""
+    in_order = all(a < b for a, b in pairwise(numbers))
+    return not in_order and min(numbers) < LEAST_ID
+
+
+def _no_names_of_columns(path: Path, values: Sequence[str]) -> str:
+    return (
+        f"The first line of {path} holds values ({', '.join(values[:3])}...): names are needed there. Write the table "
+        "with them: in pandas leave out header=False, in R col.names=FALSE. If these are names, write 'gene' or "
+        "'cell' before them, whichever the rows are."
+    )
 
 
 def _sparse(path: Path, columns: Sequence[str], lines: Iterable[list[str]]) -> tuple[list[str], sp.csr_matrix]:
