@@ -62,6 +62,28 @@ def test_seeds_are_averaged() -> None:
     assert lines(summary(results))[2][1] == "**2 ± 1**"
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ((15.9, 97.7), "56.8 ± 58"),
+        ((12300.0, 12500.0), "12400 ± 141"),
+        ((0.10321, 0.10371), "0.1035 ± 0.0004"),
+        ((1e-5, 1.2e-5), "0.000011 ± 0.000001"),
+    ],
+)
+def test_numbers_are_plain(values: tuple[float, float], shown: str) -> None:
+    results = table_of(*(row("net", value, seed=seed) for seed, value in enumerate(values)))
+    assert lines(summary(results))[2][1] == f"**{shown}**"
+
+
+def test_large_differences_are_plain() -> None:
+    losses, run = CellLosses(None), Run("A", "thin", 0.1, 0, "gnnimpute")
+    losses.add(run, pd.Index(["a", "b"]), {"posterior": [124.0, 124.0]})
+    losses.add(run._replace(method="PCA"), pd.Index(["a", "b"]), {"mean": [1.0, 1.0]})
+    text = summary(table_of(row("PCA", 5.0), row("gnnimpute", 4.0, estimate="posterior")), losses)
+    assert "+123 [+123, +123]" in text
+
+
 def test_what_has_no_number_is_said_in_words() -> None:
     results = table_of(
         row("gene mean", 1.0),

@@ -122,6 +122,7 @@ def test_mistakes(source: Path, tmp_path: Path) -> None:
     assert "There is no folder" in refuse(source, "--out", out, "--peers", tmp_path / "nowhere")
     assert "1.5 is no share above 0 and below 1" in refuse(source, "--out", out, "--thin", 1.5)
     assert "its ending must be one of .png" in refuse(source, "--out", out, "--figure", tmp_path / "r.txt")
+    assert "add --thin 0.1" in refuse(source, "--out", out, "--mask", 0.1, "--cells", tmp_path / "cells.csv")
     assert "there is no folder" in refuse(source, "--out", out, "--table", tmp_path / "nowhere" / "r.md")
     assert "there is no folder" in refuse(source, "--out", tmp_path / "nowhere" / "r.csv")
     assert "needs raw counts" in refuse(source, "--out", out, "--layer", "spliced")

@@ -119,8 +119,7 @@ def _differences(table: pd.DataFrame, losses: CellLosses, rate: float) -> list[s
     for other in labels:
         found = [losses.difference(OURS, other, data=name, rate=rate) for name in data]
         if other != OURS and any(found):
-            texts = [f"{one.value:+.2g} [{one.low:+.2g}, {one.high:+.2g}]" if one else "" for one in found]
-            lines.append([other, *texts])
+            lines.append([other, *("{} [{}, {}]".format(*map(_signed, one)) if one else "" for one in found)])
     head = f"{OURS} less each other method, cell by cell: {LOSS}, mean and 95 % interval (below 0: {OURS} is better)"
     return [f"{head}\n\n{_aligned(lines)}"] if len(lines) > 2 else []
 
@@ -129,9 +128,21 @@ def _cell(row: object, best: float) -> str:
     value, sd, status = (getattr(row, name) for name in ("value", "sd", "status"))
     if np.isnan(value):
         return str(status) or "not defined"
-    text = f"{value:.4g}" + ("" if np.isnan(sd) else f" ± {sd:.1g}")
+    text = _plain(value, 4) + ("" if np.isnan(sd) else f" ± {_plain(sd, 1)}")
     text = f"**{text}**" if value == best else text
     return f"{text} (also {status})" if status else text
+
+
+def _plain(value: float, n_digits: int) -> str:
+    """A number of so many digits that count, or more if it is as large: never as a power of ten."""
+    if abs(value) >= 10**n_digits:
+        return f"{value:.0f}"
+    text: str = np.format_float_positional(value, n_digits, unique=False, fractional=False, trim="-")
+    return text
+
+
+def _signed(value: float) -> str:
+    return ("" if value < 0 else "+") + _plain(value, 2)
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

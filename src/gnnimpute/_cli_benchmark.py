@@ -60,7 +60,8 @@ def _config(_: click.Context, param: click.Parameter, value: str | None) -> dict
     epilog="""
 Examples:
   gnnimpute benchmark counts.h5ad --out results.csv
-  gnnimpute benchmark *.h5ad --out results.csv --table results.md --figure results.png --seeds 3 --mask 0.1
+  gnnimpute benchmark *.h5ad --out results.csv --table results.md --figure results.png --seeds 3 --thin 0.1 \\
+      --mask 0.1
   gnnimpute benchmark counts.h5ad --out results.csv --methods "gnnimpute,gene mean,MAGIC" --peers benchmarks/peers
   gnnimpute benchmark --list --peers benchmarks/peers
 """,
@@ -76,9 +77,11 @@ Examples:
 @_compared("--peers", type=PATH, help="Folder of adapters of other methods: benchmarks/peers of the repository.")
 @_compared("--list", "listing", is_flag=True, help="Show all methods, and how to install what is absent.")
 @_hidden("--thin", type=float, multiple=True, callback=_rates,
-         help="Hide each molecule with this probability. May be given again.  [default: 0.1]")  # fmt: skip
+         help="Hide each molecule with this probability; judge by this. May be given again.  [default: 0.1, if no "
+         "--mask is given]")  # fmt: skip
 @_hidden("--mask", type=float, multiple=True, callback=_rates,
-         help="Hide this share of each gene's non-zeros. May be given again.")  # fmt: skip
+         help="Hide this share of each gene's non-zeros, and no molecules unless --thin is given too. May be given "
+         "again.")  # fmt: skip
 @_hidden("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of seeds, from 0.")
 @_hidden("--min-genes", type=int, default=200, show_default=True, help="Least detected genes of a cell, after hiding.")
 @_hidden("--min-cells", type=int, default=3, show_default=True, help="Least cells that a gene is detected in.")
@@ -107,6 +110,9 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
         check_place(path)
     if options["figure"] is not None and options["figure"].suffix.lower() not in _FIGURES:
         msg = f"--figure {options['figure']}: its ending must be one of {', '.join(_FIGURES)}."
+        raise click.UsageError(msg)
+    if options["cells"] is not None and not any(protocol.kind == "thin" for protocol in _protocols(options)):
+        msg = "--cells is for the loss on hidden molecules, and --mask alone hides none: add --thin 0.1."
         raise click.UsageError(msg)
     try:
         with _ended_like_interrupted():
