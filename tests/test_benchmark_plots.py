@@ -78,7 +78,20 @@ def test_a_row_for_each_protocol_and_a_column_for_each_data_set() -> None:
     drawn = figure(table_of(*rows))
     assert len(drawn.axes) == 2 * (3 + 1)
     assert [ax.get_title() for ax in drawn.axes[:4]] == ["A", "B", "C", "time"]
-    assert drawn.axes[4].get_ylabel() == "80 % of the molecules hidden"
+    assert drawn.axes[4].get_title(loc="left").strip() == "80 % of the molecules hidden"
+
+
+def test_what_was_hidden_can_be_read_beside_few_methods(tmp_path: Path) -> None:
+    rows = [row("gene mean", 1.0, protocol="mask", metric="mse"), row("gene mean", 1.0)]
+    drawn = figure(table_of(*rows))
+    drawn.savefig(tmp_path / "figure.png")  # which places all that is drawn
+    for ax in drawn.axes[::2]:
+        box = ax._left_title.get_window_extent()
+        assert box.width > 100
+        assert 0 <= box.x0 < box.x1 <= drawn.bbox.x1
+        assert 0 <= box.y0 < box.y1 <= drawn.bbox.y1
+        assert ax.title.get_window_extent().y1 <= (box.y0 + box.y1) / 2  # its second line, which is empty
+        assert not ax.get_ylabel()
 
 
 @pytest.mark.parametrize("results", [table_of(), table_of(absent("MAGIC"))])

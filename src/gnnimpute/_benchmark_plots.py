@@ -48,7 +48,7 @@ def figure(results: pd.DataFrame) -> Figure:
         msg = "There is nothing to draw: no method has a result."
         raise ValueError(msg)
     data = list(dict.fromkeys(results["data"]))
-    heights = [table["label"].nunique() + 3 for table in tables.values()]
+    heights = [table["label"].nunique() + 4 for table in tables.values()]
     figure = Figure(figsize=(3 + 2.3 * (len(data) + 1), 0.26 * sum(heights)), layout="constrained", dpi=150)
     axes = figure.subplots(len(tables), len(data) + 1, squeeze=False, height_ratios=heights)
     for row, ((protocol, rate), table) in zip(axes, tables.items(), strict=True):
@@ -63,7 +63,8 @@ def figure(results: pd.DataFrame) -> Figure:
             ax.set_ylim(-0.7, len(labels) - 0.3)
             ax.tick_params(axis="x", labelsize="x-small")
             ax.grid(axis="y", color="#E5E5E5", zorder=0)
-        row[0].set_ylabel(title(protocol, rate), fontsize="small")
+        # In a line of its own above the names: along the panels it would be longer than a few methods are high.
+        row[0].set_title(f"{title(protocol, rate)}\n", loc="left", fontsize="small", fontweight="bold")
     return figure
 
 
