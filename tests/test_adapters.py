@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gnnimpute._adapters import built_in, chosen, metadata, peers, split_names
+from gnnimpute._peers import Method
 
 PYTHON = """# /// script
 # requires-python = ">=3.11,<3.12"
@@ -96,6 +97,11 @@ def test_choosing_methods() -> None:
     assert [method.name for method in chosen(methods, ["pca", "Gene Mean ", "PCA"])] == ["PCA", "gene mean"]
     with pytest.raises(ValueError, match=r"no method 'gene means'\. Did you mean 'gene mean'.*--list"):
         chosen(methods, ["gene means"])
+    with pytest.raises(ValueError, match=r"no method 'MAGIC'\. .*need --peers"):
+        chosen(methods, ["PCA", "MAGIC"])
+    with pytest.raises(ValueError, match="no method 'MAGIK'") as error:
+        chosen([*methods, Method("MAGIC", (), Path("magic.py"))], ["MAGIK"])
+    assert "--peers" not in str(error.value)
 
 
 @pytest.mark.parametrize(

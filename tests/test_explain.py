@@ -150,7 +150,7 @@ def test_long_names_of_cells_show_their_end(adata: AnnData, imputer: GNNImputer)
         ("cell999", "gene1", "no cell 'cell999'"),
         ("cell7", "gene1", "did not pass quality control"),
         ("cell9", "geneX", "'geneX' is not among the genes of the model, which passed"),
-        ("cell9", "gene79", "'gene79' is not among the genes of the model, which passed"),
+        ("cell9", "gene79", "Gene 'gene79' did not pass quality control and is not modelled"),
     ],
 )
 def test_what_is_not_there_is_named(adata: AnnData, imputer: GNNImputer, cell: str, gene: str, message: str) -> None:

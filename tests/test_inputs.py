@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute._inputs import MOST_GROUPS, batches_of, check_groups, counts_of, is_measure
+from gnnimpute._inputs import MOST_GROUPS, batches_of, check_groups, counts_of, embedding_of, is_measure
 
 
 @pytest.fixture
@@ -50,6 +51,26 @@ def test_raw_counts_are_pointed_at(adata):
     with pytest.raises(ValueError, match="log1p") as error:
         counts_of(adata, None, allow_non_counts=False)
     assert "raw.to_adata" not in str(error.value)
+
+
+def test_raw_counts_are_pointed_at_where_raw_is_asked_for_as_a_layer(adata):
+    with pytest.raises(KeyError, match="has no 'raw'") as error:
+        counts_of(adata, "raw", allow_non_counts=False)
+    assert "to_adata" not in str(error.value)
+    adata.raw = adata
+    with pytest.raises(KeyError, match=r"adata\.layers has no 'raw'.*adata\.raw\.to_adata\(\)"):
+        counts_of(adata, "raw", allow_non_counts=False)
+
+
+def test_an_embedding_is_dense_numbers(adata, rng):
+    points = rng.poisson(1, (90, 4))
+    adata.obsm["X_lsi"] = sp.csr_matrix(points)
+    np.testing.assert_array_equal(embedding_of(adata, "X_lsi"), points)
+    adata.obsm["words"] = pd.DataFrame({"a": ["x"] * 90}, index=adata.obs_names)
+    with pytest.raises(TypeError, match=r"adata\.obsm\['words'\] must be a matrix of numbers"):
+        embedding_of(adata, "words")
+    with pytest.raises(KeyError, match="Did you mean 'X_lsi'"):
+        embedding_of(adata, "X_lsa")
 
 
 def test_batches_are_numbered(adata):

@@ -32,6 +32,7 @@ PUBLIC_MODULES = [name for name in MODULES if not re.search(r"(^|\.)_", name) an
 LAYERS = (
     # numpy and scipy only
     {
+        "_arguments",
         "_atomic",
         "_blas",
         "_blocks",

@@ -149,6 +149,11 @@ def test_embedding_of_observed_counts_is_on_the_same_scale(mapped: AnnData) -> N
     assert ax.get_title() == "7, observed"
 
 
+def test_embedding_draws_one_at_a_time(mapped: AnnData) -> None:
+    with pytest.raises(TypeError, match=r"color=\['7', '8'\]: one gene or column is drawn at a time"):
+        gi.pl.embedding(mapped, ["7", "8"])
+
+
 def test_embedding_of_groups_keeps_them_apart(mapped: AnnData) -> None:
     mapped.obs["many"] = (np.arange(90) // 9).astype(str)
     ax = gi.pl.embedding(mapped, "many")

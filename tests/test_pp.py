@@ -266,8 +266,9 @@ def test_without_components_there_is_no_graph_and_an_old_one_goes(adata):
     assert adata.obs["gnnimpute_pass"].sum() < 89
 
 
-def test_a_generator_is_taken_and_its_seed_written_down(adata):
-    pp.prepare(adata, **ALL, n_pcs=8, rng=np.random.default_rng(5))
+@pytest.mark.parametrize("given", [np.random.default_rng(5), None])
+def test_a_generator_is_taken_and_its_seed_written_down(adata, given):
+    pp.prepare(adata, **ALL, n_pcs=8, rng=given)
     seed = adata.uns[GRAPH]["params"]["random_state"]
     again = AnnData(adata.X.copy())
     pp.prepare(again, **ALL, n_pcs=8, rng=seed)

@@ -305,7 +305,7 @@ def test_intervals_of_an_earlier_result_do_not_stay(adata, imputer):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"interval": 90}, "above 0 and below 1"),
+        ({"interval": 90}, "^interval=90: .*above 0 and below 1"),
         ({"interval": 0.9, "genes": ["gene0"]}, "leave out genes= and out="),
         ({"interval": 0.9, "estimate": "detected"}, r"Config\(hide='molecules'\)"),
     ],

@@ -58,10 +58,13 @@ def chosen(methods: Sequence[Method], names: Iterable[str] | None) -> list[Metho
     if names is None:
         return list(methods)
     by_name = {method.name.lower(): method for method in methods}
-    wanted = list(dict.fromkeys(name.strip().lower() for name in names))
-    if unknown := [name for name in wanted if name not in by_name]:
+    wanted = {name.strip().lower(): name.strip() for name in names}
+    if unknown := [name for lowered, name in wanted.items() if lowered not in by_name]:
         known = [method.name for method in methods]
         msg = f"There is no method {unknown[0]!r}. {suggestion(unknown[0], known)} `--list` shows all."
+        if all(method.adapter is None for method in methods):
+            msg += " Methods of others, such as MAGIC, need --peers, a folder of adapters: benchmarks/peers of the "
+            msg += "repository."
         raise ValueError(msg)
     return [by_name[name] for name in wanted]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +21,9 @@ _NO_VARIANCE = 1e-10
 """Variance of log counts that is rounding error of float32."""
 
 
-def seed_of(rng: np.random.Generator | int) -> int:
-    """A seed to hand to other packages, and to write down: the number itself, or one drawn from the generator."""
-    return int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+def seed_of(rng: Any) -> int:
+    """A seed to hand to other packages, and to write down: the number itself, or one drawn from a generator."""
+    return int(rng) if isinstance(rng, Integral) else int(np.random.default_rng(rng).integers(2**31))
 
 
 def principal_components(

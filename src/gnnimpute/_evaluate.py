@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
+from gnnimpute._arguments import check_config, check_seeds
 from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import check_groups, counts_of, labels_of
-from gnnimpute._names import suggestion
+from gnnimpute._inputs import check_groups, counts_of, embedding_of, labels_of
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
@@ -118,6 +118,7 @@ def evaluate(
         ``seeds``, ``seconds``, and what was asked for.
     """
     started = time.monotonic()
+    check_config(config, may_be_none=True)
     config = config or Config()
     _keys.check_name(key_added)
     _check(adata, estimate, config, cluster_key=cluster_key, seeds=seeds)
@@ -192,9 +193,7 @@ def _check(adata: AnnData, estimate: str, config: Config, *, cluster_key: str | 
     if estimate == "posterior" and config.hide != "molecules":
         msg = f"estimate='posterior' needs a model trained on hidden molecules, not hide={config.hide!r}."
         raise ValueError(msg)
-    if not len(seeds):
-        msg = "seeds is empty: give one at least."
-        raise ValueError(msg)
+    check_seeds(seeds)
     if cluster_key is not None:
         check_groups(adata, cluster_key)
 
@@ -208,9 +207,6 @@ def _named(adata: AnnData, cells: NDArray[np.int64], *, obs: Sequence[str], use_
     """Names of some cells and of all genes, with the columns and the embedding that are needed."""
     from anndata import AnnData
 
-    if use_rep is not None and use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
-        raise KeyError(msg)
-    obsm = {} if use_rep is None else {use_rep: np.asarray(adata.obsm[use_rep])[cells]}
+    obsm = {} if use_rep is None else {use_rep: embedding_of(adata, use_rep)[cells]}
     columns = adata.obs[[key for key in obs if key in adata.obs]]
     return AnnData(obs=pd.DataFrame(columns).iloc[cells].copy(), var=adata.var.copy(), obsm=obsm)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gnnimpute._arguments import check_imputer, check_level
 from gnnimpute._attribution import integrated_gradients
 from gnnimpute._counts import divisors, totals
 from gnnimpute._explanation import Explanation
@@ -73,6 +74,8 @@ def explain(
         If the imputer was not trained on hidden molecules: it then has no interval. If several modelled cells have this
         name.
     """
+    check_imputer(imputer)
+    check_level(level)
     chosen = modelled(
         adata,
         layer=layer,
@@ -86,10 +89,7 @@ def explain(
     )
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
     names = adata.obs_names[chosen.cells]
-    column = positions(imputer.genes_, [gene], of_model=True)[0]
-    if gene not in adata.var_names:
-        msg = f"Gene {gene!r} is one of the model, but not of these counts: there is no value of it to explain."
-        raise KeyError(msg)
+    column = _column(adata, imputer, adata.var_names[chosen.genes], gene)
     here = _row(adata, names, cell)
     source: dict[str, Any] = {"genes": [gene], "cells": [here]}
     ends = imputer.interval(counts, graph, level=level, output="counts", **source)  # says what such a model lacks
@@ -186,6 +186,7 @@ def drivers(
     ValueError
         If there is only one group, or the column holds many different numbers.
     """
+    check_imputer(imputer)
     check_groups(adata, groupby)
     chosen = modelled(
         adata,
@@ -214,6 +215,19 @@ def drivers(
         direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
         shares[group], _ = integrated_gradients(network, normalized, graph, direction=direction.astype(np.float32))
     return pd.DataFrame(shares, index=imputer.genes_)
+
+
+def _column(adata: AnnData, imputer: GNNImputer, names: pd.Index, gene: str) -> int:
+    """Where a gene is among those of the model; `names` are those of the genes that passed quality control here."""
+    is_there = gene in adata.var_names
+    if is_there and gene not in imputer.genes_ and gene not in names:
+        msg = f"Gene {gene!r} did not pass quality control and is not modelled: nothing is imputed there."
+        raise KeyError(msg)
+    column = int(positions(imputer.genes_, [gene], of_model=True)[0])
+    if not is_there:
+        msg = f"Gene {gene!r} is one of the model, but not of these counts: there is no value of it to explain."
+        raise KeyError(msg)
+    return column
 
 
 def _row(adata: AnnData, names: pd.Index, cell: str) -> int:

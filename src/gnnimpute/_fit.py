@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute._absent import reader
+from gnnimpute._arguments import check_config, check_rng
 from gnnimpute._blocks import require_in_memory
 from gnnimpute._config import Config
 from gnnimpute._genes import align, shared
 from gnnimpute._imputer import GNNImputer
+from gnnimpute._inputs import require_anndata
 from gnnimpute._modelled import modelled
 from gnnimpute._sample import training_part
 from gnnimpute._training import given_seed
@@ -84,6 +86,9 @@ def fit(
     ValueError
         If the matrix does not hold counts, or names of modelled genes stand twice.
     """
+    require_anndata(adata)
+    check_config(config)
+    check_rng(rng)
     chosen = modelled(
         adata,
         layer=layer,

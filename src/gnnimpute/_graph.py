@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._arguments import check_whole
 from gnnimpute._device import device_named
 from gnnimpute._nearest import approximate, exact
 
@@ -206,6 +207,7 @@ def _most(degree: NDArray[np.int64]) -> int:
 
 
 def _check_n_neighbors(n_neighbors: int) -> None:
+    check_whole(n_neighbors=n_neighbors)
     if n_neighbors < 1:
         msg = f"n_neighbors={n_neighbors}: a cell needs at least one neighbour."
         raise ValueError(msg)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
+from gnnimpute._arguments import check_asked
 from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
@@ -125,6 +126,7 @@ def impute(
         ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
+    check_asked(config=config, imputer=imputer, interval=interval, rng=rng)
     check_key(adata, key_added)
     warn_if_useless(adata, estimate)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)

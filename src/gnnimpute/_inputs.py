@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, is_lazy
@@ -44,7 +45,7 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> A
     if key == "X" and "X" not in adata.layers:
         key = None
     if key is not None and key not in adata.layers:
-        msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}"
+        msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}{_in_raw(adata) if key == 'raw' else ''}"
         raise KeyError(msg)
     if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
         _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
@@ -72,6 +73,11 @@ def _elsewhere(adata: AnnData, key: str | None) -> str:
         if _holds_counts(matrix):
             where = "adata.X" if name == "X" else f"adata.layers[{name!r}]"
             return f" {where} does hold counts: layer={name!r}."
+    return _in_raw(adata)
+
+
+def _in_raw(adata: AnnData) -> str:
+    """What to do with counts of `raw`, if it holds some."""
     if adata.raw is not None and _holds_counts(adata.raw.X):
         return " adata.raw does hold counts: adata.raw.to_adata() makes an AnnData of them."
     return ""
@@ -83,6 +89,27 @@ def _holds_counts(matrix: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def embedding_of(adata: AnnData, use_rep: str) -> NDArray[Any]:
+    """Embedding of `obsm`, of shape (n_obs, n_dimensions), dense.
+
+    Raises
+    ------
+    KeyError
+        If `obsm` has no such embedding.
+    TypeError
+        If it does not hold numbers.
+    """
+    if use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
+        raise KeyError(msg)
+    points = adata.obsm[use_rep]
+    points = points.toarray() if sp.issparse(points) else np.asarray(points)
+    if points.ndim != 2 or points.dtype.kind not in "biuf":
+        msg = f"adata.obsm[{use_rep!r}] must be a matrix of numbers, cells x dimensions, but it is {points.dtype}."
+        raise TypeError(msg)
+    return points
 
 
 def is_measure(column: pd.Series) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gnnimpute._arguments import check_level
 from gnnimpute._infer import embed
 from gnnimpute._uncertainty import expressions
 from gnnimpute._values import Wanted, check_choices
@@ -195,13 +196,6 @@ def further_log1p(
     for c, expression in expressions_of(self, counts, graph, names=names, wanted=wanted):
         out[c] = expression.further_log1p(exposure, total)
     return out
-
-
-def check_level(level: float) -> None:
-    """Raise ValueError for what is no probability of an interval."""
-    if not 0 < level < 1:
-        msg = f"level={level}: give the probability that an interval is to have, above 0 and below 1, such as 0.9."
-        raise ValueError(msg)
 
 
 def check_trained_on_molecules(*, can_be_posterior: bool) -> None:

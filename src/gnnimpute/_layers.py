@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._interval import check_level, check_trained_on_molecules, expressions_of, wanted_of
+from gnnimpute._arguments import check_level
+from gnnimpute._interval import check_trained_on_molecules, expressions_of, wanted_of
 from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def check_interval(level: float | None, *, is_layer: bool, can_be_posterior: boo
     """Raise ValueError, before anything is trained, for an interval that cannot be given."""
     if level is None:
         return
-    check_level(level)
+    check_level(level, "interval")
     check_trained_on_molecules(can_be_posterior=can_be_posterior)
     if not is_layer:
         msg = "interval= adds layers: leave out genes= and out=, or call `interval` of the imputer of gi.tl.fit."

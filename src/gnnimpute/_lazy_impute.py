@@ -41,7 +41,7 @@ def on_demand(
 def check_no_interval(interval: float | None) -> None:
     """Raise ValueError for what needs all counts in memory."""
     if interval is not None:
-        msg = f"interval={interval:g} needs counts in memory: adata = adata[cells, genes].to_memory() of some first."
+        msg = f"interval={interval!r} needs counts in memory: adata = adata[cells, genes].to_memory() of some first."
         raise ValueError(msg)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._components import principal_components
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._inputs import batches_of, counts_of, embedding_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -116,11 +116,9 @@ def _from_embedding(
     n_neighbors: int,
     device: str | None,
 ) -> NeighborGraph:
-    if use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
-        raise KeyError(msg)
+    embedding = embedding_of(adata, use_rep)
     batches = None if batch_key is None else batches_of(adata, batch_key)[cells]
-    points = np.asarray(adata.obsm[use_rep])[cells]
+    points = embedding[cells]
     if (wrong := np.flatnonzero(~np.isfinite(points).all(1))).size:
         msg = (
             f"adata.obsm[{use_rep!r}] is not finite for {wrong.size} cells, first for "

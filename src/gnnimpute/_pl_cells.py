@@ -122,7 +122,12 @@ def embedding(
     ------
     KeyError
         If there is no such imputation, embedding, gene or column.
+    TypeError
+        If `color` is a list: one is drawn at a time.
     """
+    if not isinstance(color, str):
+        msg = f"color={color!r}: one gene or column is drawn at a time. Give each its own axes: color='...', ax=..."
+        raise TypeError(msg)
     about = about_of(adata, key)
     points, name = coordinates(adata, basis, key)
     dots: dict[str, Any] = {"s": max(1.0, min(20.0, 60_000 / adata.n_obs)), "linewidths": 0, "rasterized": True}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gnnimpute._adam import Adam
+from gnnimpute._arguments import check_rng
 from gnnimpute._counts import divisors, median_total, totals
 from gnnimpute._distributed import Team
 from gnnimpute._infer import projections
@@ -150,7 +151,8 @@ def _start_at_gene_means(network: Autoencoder, rows: Rows, config: Config) -> No
 
 
 def given_seed(rng: Any) -> int | str:
-    """The seed, to be written down, if it was given as one."""
+    """The seed, to be written down, if it was given as one; what is none is refused."""
+    check_rng(rng)
     return int(rng) if isinstance(rng, (int, np.integer)) else "a generator"
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
+from gnnimpute._arguments import check_config, check_rng
 from gnnimpute._config import MOST_TOLERANCE, Config
 from gnnimpute._imputer import GNNImputer
-from gnnimpute._inputs import batches_of
+from gnnimpute._inputs import batches_of, require_anndata
 from gnnimpute._modelled import modelled, prepared_graph
 from gnnimpute._values import check_choices
 from gnnimpute.metrics import HoldOut, paired_difference, score_cells
@@ -90,6 +91,9 @@ def tune(
     ValueError
         If `config` does not train on hidden molecules.
     """
+    require_anndata(adata)
+    check_config(config)
+    check_rng(rng)
     check_choices("posterior", "counts", can_be_posterior=config.hide == "molecules")
     started, trial = time.monotonic(), _Trials(adata, max_cells, layer, rng, device)
     best = trial.run(config, trial.n_neighbors)

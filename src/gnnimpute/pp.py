@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
+from gnnimpute._arguments import check_rng, check_whole
 from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["prepare"]
 
 _log = logging.getLogger(__name__)
-
-"""`obs` key: counts of a cell in passing genes, relative to the median passing cell."""
 
 _N_CELLS = f"{_keys.ADDED}_n_cells"
 _DISTANCES = f"{_keys.NEIGHBORS}_distances"
@@ -48,7 +47,7 @@ def prepare(
     batch_key: str | None = None,
     filter: bool = False,  # noqa: A002 -- as on the command line
     allow_non_counts: bool = False,
-    rng: np.random.Generator | int = 0,
+    rng: np.random.Generator | int | None = 0,
     device: str | None = None,
 ) -> None:
     """Mark what passes quality control and find the nearest cells: the four steps of :cite:t:`Xu2021`.
@@ -90,7 +89,7 @@ def prepare(
     allow_non_counts
         Take values that are not whole, such as TPM.
     rng
-        Seed or generator, for the principal components and for neighbours of more than 50,000 cells.
+        Seed or generator, for the principal components and for neighbours of more than 50,000 cells; `None` draws one.
     device
         Where neighbours of more than 50,000 cells are sought, as PyTorch names it; by default a GPU if there is one.
 
@@ -127,6 +126,8 @@ def prepare(
         min_genes=min_genes, min_cells=min_cells, max_genes=max_genes, max_mito_pct=max_mito_pct, max_total=max_total
     )
     require_anndata(adata)
+    check_rng(rng)
+    check_whole(n_neighbors=n_neighbors, n_pcs=0 if n_pcs is None else n_pcs)
     if filter and adata.isbacked:
         msg = "Cells and genes cannot be dropped from a file: adata = adata.to_memory() first, or leave `filter` out."
         raise ValueError(msg)
