@@ -121,6 +121,31 @@ def test_the_counts_layer_is_a_copy_and_is_never_overwritten(adata):
     assert (adata.layers["counts"] != mine).nnz == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "warned"),
+    [
+        (lambda x: x, False),
+        (lambda x: x.toarray(), False),
+        (np.log1p, False),
+        (lambda x: sp.csr_matrix(x.multiply(1 / np.maximum(x.sum(1), 1))), False),
+        (lambda x: np.maximum(x.toarray() - 1, 0), True),  # as of ambient RNA
+    ],
+    ids=["none", "dense", "log", "normalised", "corrected"],
+)
+def test_counts_that_were_changed_since_are_warned_about(adata, caplog, change, warned):
+    caplog.set_level(logging.INFO)
+    pp.prepare(adata, **ALL, n_pcs=None)
+    assert "Counts are read from adata.X" in caplog.text
+    adata.X = change(adata.X)
+    caplog.clear()
+    pp.prepare(adata, **ALL, n_pcs=None)
+    assert "Counts are read from adata.layers['counts']" in caplog.text
+    assert ("del adata.layers['counts'], and prepare again" in caplog.text) == warned
+    caplog.clear()
+    pp.prepare(adata, **ALL, n_pcs=None, layer="counts")  # as was asked for
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
 def test_a_second_call_gives_the_same(adata):
     pp.prepare(adata, min_genes=10, min_cells=3, n_pcs=8)
     first = adata.copy()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+N_COMPARED = 100
+"""Cells whose counts in `X` and in a layer are compared."""
+
 MOST_GROUPS = 42
 """Different numbers that may still be names of groups, as of clusters: as many as plots can tell apart."""
 
@@ -63,6 +66,22 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> A
     except ValueError as error:
         msg = f"{error}{_elsewhere(adata, key)}"
         raise ValueError(msg) from None
+
+
+def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
+    """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
+    is_layer = layer in adata.layers or (layer is None and _keys.COUNTS in adata.layers)
+    _log.info("Counts are read from adata.%s", f"layers[{layer or _keys.COUNTS!r}]" if is_layer else "X")
+    if not is_layer or layer is not None or is_lazy(counts) or adata.isbacked or adata.X is None or is_lazy(adata.X):
+        return
+    cells = np.unique(np.linspace(0, adata.n_obs - 1, N_COMPARED).astype(np.int64))
+    here, there = sp.csr_matrix(adata.X[cells]), counts[cells]
+    # What was normalised since, as is usual, is no count.
+    if (here != there).nnz and (here.data >= 0).all() and np.array_equal(np.rint(here.data), here.data):
+        _log.warning(
+            "adata.X holds other counts than adata.layers['counts'], which are read. If those of X are the newer ones, "
+            "as after SoupX or CellBender: del adata.layers['counts'], and prepare again."
+        )
 
 
 def _elsewhere(adata: AnnData, key: str | None) -> str:

@@ -14,7 +14,7 @@ from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, require_anndata
+from gnnimpute._inputs import batches_of, counts_of, require_anndata, say_source
 from gnnimpute._lazy_components import lazy_principal_components
 from gnnimpute._names import looks_transposed, mitochondrial
 from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
@@ -105,7 +105,7 @@ def prepare(
     `None`. Sets the following fields:
 
     `adata.layers["counts"]` : :class:`scipy.sparse.csr_matrix` (`float32`)
-        A copy of the counts, if there was no such layer; not of counts that are a Dask array.
+        A copy of the counts, if there was no such layer, which a later call then reads; not of a Dask array.
     `adata.obs["gnnimpute_pass"]`, `adata.var["gnnimpute_pass"]` : `bool`
         Cells and genes that pass: those that are modelled.
     `adata.obs["gnnimpute_size_factor"]` : `float`
@@ -132,6 +132,7 @@ def prepare(
         msg = "Cells and genes cannot be dropped from a file: adata = adata.to_memory() first, or leave `filter` out."
         raise ValueError(msg)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
+    say_source(adata, layer, counts)
     batches = None if batch_key is None else batches_of(adata, batch_key)
     if looks_transposed(adata.obs_names, adata.var_names):
         told = (
@@ -240,8 +241,7 @@ def _tell(
     rules: list[Rule], cells: NDArray[np.bool_], genes: NDArray[np.bool_], *, min_cells: int, dropped: bool
 ) -> None:
     fate = "the others are dropped" if dropped else "nothing is dropped: obs and var 'gnnimpute_pass' flag the others"
-    passing = (cells.sum(), cells.size, genes.sum(), genes.size)
-    _log.info("%d of %d cells and %d of %d genes pass; %s", *passing, fate)
+    _log.info("%d of %d cells and %d of %d genes pass; %s", cells.sum(), cells.size, genes.sum(), genes.size, fate)
     for rule in rules:
         if rule.fails.any():
             _log.info("cells: %s", rule)
