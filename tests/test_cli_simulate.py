@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import anndata
@@ -46,6 +47,17 @@ def test_simulate(tmp_path: Path) -> None:
     assert made.layers["true_counts"].nnz > made.X.nnz
     assert "--overwrite" in refuse("simulate", out, *args)
     succeed("simulate", out, *args, "--overwrite", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("args", "option"),
+    [(["--n-cells", "50", "--n-genes", "100"], ["--min-genes", "0"]), (["--n-cells", "20", "--n-genes", "3000"], [])],
+)
+def test_the_command_that_comes_next_works(tmp_path: Path, args: list[str], option: list[str]) -> None:
+    last = succeed("simulate", tmp_path / "my counts.h5ad", *args).stdout.splitlines()[-1]
+    command = shlex.split(last.removeprefix("Next: gnnimpute "))
+    assert command == ["impute", f"{tmp_path}/my counts.h5ad", f"{tmp_path}/my counts_imputed.h5ad", *option]
+    succeed(*command, "--n-epochs", "1")
 
 
 def test_a_store_is_written_in_blocks(tmp_path: Path) -> None:

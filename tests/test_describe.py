@@ -80,6 +80,19 @@ def test_contents_of_what_is_imputed(adata: AnnData) -> None:
     assert "Not imputed" not in text
 
 
+def test_contents_name_the_layers_of_intervals(adata: AnnData) -> None:
+    adata.layers["mine"] = adata.X.toarray()
+    for end in ("lower", "upper", "redetection"):
+        adata.layers[f"mine_{end}"] = np.full(adata.shape, np.nan)
+    adata.layers["mine_too"] = np.full(adata.shape, np.nan)
+    adata.uns["mine"] = result(90, 60) | {"interval": 0.9}
+    said = dict(line.split(maxsplit=1) for line in _describe.contents(adata, Path("a.h5ad")).splitlines()[1:])
+    assert said['layers["mine_lower"]'].startswith("lower ends of 0.9 intervals of mine, NaN where")
+    assert said['layers["mine_upper"]'].startswith("upper ends of 0.9 intervals of mine, NaN where")
+    assert said['layers["mine_redetection"]'].startswith("probability that another library shows the gene")
+    assert "finite" in said['layers["mine_too"]']  # which is not ours
+
+
 def test_an_evaluation_is_no_imputation(adata: AnnData) -> None:
     adata.uns["judged"] = {"estimate": "mean", "verdict": "helps", "text": "It helps.\n  By much.", "version": "9.8"}
     text = _describe.contents(adata, Path("a.h5ad"))

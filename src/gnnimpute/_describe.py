@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
+
+LEAST_GENES = 200
+"""Detected genes that quality control asks of a cell by default: ``simulate`` says how to go on with fewer."""
 
 N_LOOKED_AT = 2000
 """Cells looked at to tell what a matrix holds."""
@@ -78,6 +82,8 @@ def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> li
 def simulated(adata: AnnData, out: Path, found: tuple[int, int]) -> str:
     """What ``simulate`` has made, given the number of non-zeros after and before dropout."""
     zeros, lost = 1 - found[0] / (adata.n_obs * adata.n_vars), 1 - found[0] / max(found[1], 1)
+    few = ["--min-genes", "0"] if found[0] < 2 * LEAST_GENES * adata.n_obs else []
+    on = shlex.join(["gnnimpute", "impute", str(out), str(out.with_name(f"{out.stem}_imputed{out.suffix}")), *few])
     groups = adata.obs["group"].value_counts(sort=False)
     return "\n".join(
         [
@@ -85,7 +91,7 @@ def simulated(adata: AnnData, out: Path, found: tuple[int, int]) -> str:
             f"  groups    {', '.join(f'{name} {size:,}' for name, size in groups.items())} cells",
             f"  X         counts, {zeros:.1%} zeros; {lost:.0%} of the non-zeros were lost to dropout",
             '  truth     layers["true_counts"]: before dropout',
-            f"Next: gnnimpute impute {out} {out.with_name(f'{out.stem}_imputed{out.suffix}')}",
+            f"Next: {on}",
         ]
     )
 
@@ -99,8 +105,8 @@ def contents(adata: AnnData, path: Path) -> str:
     matrices = {"X": adata.X} | {f'layers["{key}"]': layer for key, layer in adata.layers.items()}
     if adata.raw is not None:
         matrices["raw"] = adata.raw.X
-    imputed = {f'layers["{key}"]' for key in results}
-    rows = [(name, "imputed, see below" if name in imputed else looks_like(m)) for name, m in matrices.items()]
+    own = {f'layers["{name}"]': text for key, about in results.items() for name, text in _own_layers(key, about)}
+    rows = [(name, own[name] if name in own else looks_like(matrix)) for name, matrix in matrices.items()]
     rows += [("names", _names(adata)), ("mitochondrial", _mitochondrial(adata))]
     for slot in ("obs", "var", "obsm", "obsp"):
         if len(keys := list(map(str, getattr(adata, slot)))):
@@ -117,6 +123,15 @@ def contents(adata: AnnData, path: Path) -> str:
     if not results:
         lines.append("Not imputed yet.")
     return "\n".join(lines)
+
+
+def _own_layers(key: str, about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Layers of a result, and what each is."""
+    level = float(about.get("interval", 0))
+    where = f"of {level:.3g} intervals of {key}, NaN where nothing is modelled" if level else ""
+    ends = [(_keys.lower(key), f"lower ends {where}"), (_keys.upper(key), f"upper ends {where}")]
+    again = (_keys.redetection(key), "probability that another library shows the gene, NaN where nothing is modelled")
+    return [(key, "imputed, see below"), *([*ends, again] if level else [])]
 
 
 def looks_like(matrix: Any) -> str:
