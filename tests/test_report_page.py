@@ -158,6 +158,12 @@ def test_where_it_does_not_help_the_headline_says_only_that(whole: anndata.AnnDa
         assert not any("tests for false signals" in line for line in seen.why)
 
 
+def test_a_page_is_not_written_under_the_name_of_another_kind_of_file(whole: anndata.AnnData, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"z\.pdf: the name of a report ends in \.html\."):
+        gi.report.write(whole, tmp_path / "z.pdf")
+    assert not list(tmp_path.iterdir())
+
+
 def test_same_data_same_page(whole: anndata.AnnData, page: Path, tmp_path: Path) -> None:
     gi.report.write(whole, tmp_path / "b.html", command="gnnimpute impute a b --report a.html", source="a.h5ad")
     assert (tmp_path / "b.html").read_bytes() == page.read_bytes()

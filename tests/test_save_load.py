@@ -33,9 +33,9 @@ def fitted(counts, graph):
 @pytest.mark.parametrize("config", [SMALL, settings(hide="nonzeros", loss="negative_binomial")], ids=["default", "nb"])
 def test_save_and_load_give_the_same(counts, graph, tmp_path, config):
     imputer = GNNImputer(config).fit(counts, graph, genes=NAMES)
-    imputer.save(tmp_path / "model")
-    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
-    loaded = GNNImputer.load(str(tmp_path / "model"), device="cpu")
+    imputer.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]
+    loaded = GNNImputer.load(str(tmp_path / "model.safetensors"), device="cpu")
     np.testing.assert_array_equal(loaded.transform(counts, graph), imputer.transform(counts, graph))
     assert (loaded.spread_ is None) == (imputer.spread_ is None)
     if imputer.spread_ is not None:
@@ -52,12 +52,14 @@ def test_a_model_knows_the_version_that_fitted_it(fitted, tmp_path, monkeypatch)
     running = fitted.summary()["version"]
     with monkeypatch.context() as patch:
         patch.setattr(_checkpoint, "version", lambda _: "0.0.1")
-        fitted.save(tmp_path / "old")
-    old = GNNImputer.load(tmp_path / "old")
+        fitted.save(tmp_path / "old.safetensors")
+    old = GNNImputer.load(tmp_path / "old.safetensors")
     assert old.summary()["version"] == "0.0.1"
-    assert _describe.model(tmp_path / "old").startswith(f"{tmp_path / 'old'}: model of gnnimpute 0.0.1\n")
-    old.save(tmp_path / "again")
-    assert GNNImputer.load(tmp_path / "again").summary()["version"] == "0.0.1"
+    assert _describe.model(tmp_path / "old.safetensors").startswith(
+        f"{tmp_path / 'old.safetensors'}: model of gnnimpute 0.0.1\n"
+    )
+    old.save(tmp_path / "again.safetensors")
+    assert GNNImputer.load(tmp_path / "again.safetensors").summary()["version"] == "0.0.1"
     assert fitted.summary()["version"] == running
 
 
@@ -75,7 +77,7 @@ def test_loading_never_unpickles(tmp_path):
 
 
 def test_another_or_damaged_model_is_refused(fitted, tmp_path):
-    path = tmp_path / "model"
+    path = tmp_path / "model.safetensors"
     fitted.save(path)
     tensors, about = read_tensors(path, what="model")
     network = part(tensors, "network.")
@@ -89,7 +91,7 @@ def test_another_or_damaged_model_is_refused(fitted, tmp_path):
         ({name: value for name, value in tensors.items() if not name.startswith("average.")}, about),
     ):
         write_tensors(path, wrong_tensors, wrong_about)
-        with pytest.raises(ValueError, match="model is not a model that this version of gnnimpute can read"):
+        with pytest.raises(ValueError, match="safetensors is not a model that this version of gnnimpute can read"):
             GNNImputer.load(path)
     with pytest.raises(FileNotFoundError, match=r"There is no model at .*nothing"):
         GNNImputer.load(tmp_path / "nothing")
@@ -99,6 +101,15 @@ def test_a_folder_is_never_overwritten(fitted, tmp_path):
     (tmp_path / "models").mkdir()
     with pytest.raises(IsADirectoryError, match="name a file in it"):
         fitted.save(tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["counts.h5ad", "model", "safetensors"])
+def test_files_of_another_kind_are_never_overwritten(fitted, tmp_path, name):
+    (tmp_path / name).write_text("counts")
+    with pytest.raises(ValueError, match=rf"{name}: the name of a model ends in \.safetensors\."):
+        fitted.save(tmp_path / name)
+    assert (tmp_path / name).read_text() == "counts"
+    fitted.save(tmp_path / "Model.SafeTensors")
 
 
 def test_others_may_read_a_saved_model_where_the_umask_lets_them(fitted, tmp_path):

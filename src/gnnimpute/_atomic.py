@@ -29,6 +29,13 @@ def check_place(path: Path) -> None:
         raise FileNotFoundError(msg)
 
 
+def check_ending(path: Path, *endings: str, what: str) -> None:
+    """Raise ValueError for a name of another ending than the first of these, or another of them, whatever its case."""
+    if path.suffix.lower() not in endings:
+        msg = f"{path}: the name of {what} ends in {endings[0]}."
+        raise ValueError(msg)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a new name beside the file `path`; rename it to `path` if all went well, else remove it.

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from gnnimpute._atomic import check_place, replacing
+from gnnimpute._atomic import check_ending, check_place, replacing
 from gnnimpute._cells import Cells
 from gnnimpute._config import Config
 from gnnimpute._covarying import Covarying
@@ -136,7 +136,9 @@ class Model(NamedTuple):
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Write a model to one file."""
+    """Write a model to one file, whose name ends in .safetensors: any other may be of a file of another kind."""
+    check_place(path)
+    check_ending(path, ".safetensors", what="a model")
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     tensors |= {f"covarying.{name}": torch.from_numpy(getattr(model.covarying.weights, name)) for name in _CSR}
     for kind, arrays in (("spread", model.spread), ("average", model.average), ("cells", model.cells)):

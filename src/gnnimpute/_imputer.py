@@ -186,7 +186,7 @@ class GNNImputer:
         Parameters
         ----------
         path
-            File to write. It is there whole or not at all.
+            File to write (.safetensors). It is there whole or not at all, and replaced if it exists.
         """
         self._check_fitted()
         learnt = self.genes_, self.network_, self.spread_, self.average_, self.covarying_

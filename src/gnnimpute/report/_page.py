@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._atomic import check_place, replacing
+from gnnimpute._atomic import check_ending, check_place, replacing
 from gnnimpute.report._before_after import (
     dot_plots,
     dropouts,
@@ -81,10 +81,11 @@ def write(
     KeyError
         If `adata` is not prepared, or a column or gene does not exist.
     ValueError
-        If the column `cluster_key` holds many different numbers, or nothing.
+        If the column `cluster_key` holds many different numbers, or nothing, or `path` does not end in .html.
     """
     path = Path(path)
     check_place(path)
+    check_ending(path, ".html", ".htm", what="a report")
     text = page(adata, key=key, evaluation_key=evaluation_key, cluster_key=cluster_key, genes=genes, command=command,
                 source=source, rng=rng)  # fmt: skip
     with replacing(path) as beside:
