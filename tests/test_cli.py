@@ -300,6 +300,21 @@ def test_bad_options_are_refused_before_training(source: Path, tmp_path: Path, a
     assert not list(tmp_path.iterdir())
 
 
+def test_models_and_checkpoints_of_another_kind_are_refused_before_anything_is_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, checkpoint = tmp_path / "model.safetensors", tmp_path / "state"
+    succeed("impute", source, tmp_path / "out.h5ad", *TINY, "--save-model", model)
+    succeed("impute", source, tmp_path / "out.h5ad", *TINY, "--checkpoint", checkpoint, "--overwrite")
+    monkeypatch.setattr(gi.io, "read", lambda *_, **__: pytest.fail("read in vain"))
+    command = ["impute", source, tmp_path / "next.h5ad"]
+    assert "is a saved model, not a checkpoint" in refuse(*command, "--checkpoint", model)
+    assert "is not a checkpoint of gnnimpute" in refuse(*command, "--checkpoint", source)
+    assert "not a saved model but a checkpoint" in refuse(*command, "--model", checkpoint)
+    assert "is not a model of gnnimpute" in refuse(*command, "--model", source)
+    assert "There is no model" in refuse(*command, "--model", tmp_path / "none.safetensors")
+
+
 def test_places_that_cannot_be_written_are_refused(source: Path, tmp_path: Path) -> None:
     assert "mkdir -p" in refuse("impute", source, tmp_path / "none" / "out.h5ad")
     assert ".h5ad" in refuse("impute", source, tmp_path / "out.rds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,7 +23,7 @@ from gnnimpute._nn import Autoencoder
 from gnnimpute._prior import Average, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,14 +111,29 @@ def resume(path: Path, state: Training, identity: dict[str, Any]) -> None:
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """The checkpoint, if there is one."""
+    check_checkpoint(path)
+    return read_tensors(path, what="checkpoint") if path.exists() else None
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise OSError or ValueError for what cannot be gone on from, judged by the head of the file; it may be absent."""
     check_place(path)
-    if not path.exists():
-        return None
-    tensors, about = read_tensors(path, what="checkpoint")
-    if "identity" not in about:
-        msg = f"{path} is a saved model, not a checkpoint: load it with `GNNImputer.load`, or name another file."
+    if path.exists() and "identity" not in read_about(path, what="checkpoint"):
+        msg = (
+            f"{path} is a saved model, not a checkpoint: load it with `GNNImputer.load` (--model), or name another "
+            "file."
+        )
         raise ValueError(msg)
-    return tensors, about
+
+
+def check_model(path: Path) -> None:
+    """Raise OSError or ValueError for what is no saved model, judged by the head of the file."""
+    if "identity" in read_about(path, what="model"):
+        msg = (
+            f"{path} is not a saved model but a checkpoint: pass it to `fit(checkpoint=)` (--checkpoint) to go on "
+            "training."
+        )
+        raise ValueError(msg)
 
 
 class Model(NamedTuple):
@@ -157,10 +173,8 @@ def save_model(path: Path, model: Model) -> None:
 
 def load_model(path: Path) -> Model:
     """Read what :func:`save_model` wrote."""
+    check_model(path)
     tensors, about = read_tensors(path, what="model")
-    if "identity" in about:
-        msg = f"{path} is not a saved model but a checkpoint: pass it to `fit(checkpoint=)` to go on training."
-        raise ValueError(msg)
     try:
         config = Config.from_dict(about["config"])
         network = Autoencoder(len(about["genes"]), config)
@@ -192,13 +206,24 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str,
 
 def read_tensors(path: Path, *, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote."""
+    with _opened(path, what) as (file, about):
+        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+
+
+def read_about(path: Path, *, what: str) -> dict[str, Any]:
+    """Read the description alone."""
+    with _opened(path, what) as (_, about):
+        return about
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     if not path.is_file():
         msg = f"There is no {what} at {path}."
         raise FileNotFoundError(msg)
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["gnnimpute"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            yield file, json.loads((file.metadata() or {})["gnnimpute"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         msg = f"{path} is not a {what} of gnnimpute, or it is damaged ({error})."
         raise ValueError(msg) from error

@@ -119,6 +119,7 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
         import anndata  # noqa: F401 -- all that is needed below
 
         from gnnimpute import _describe, io, pp, tl  # noqa: F401
+    _check_kinds(options)
     if impute_stores(source, out, options, config=config, overwrite=overwrite, quiet=quiet):
         return
     genes, key = options["genes"], options["key_added"]
@@ -182,6 +183,16 @@ def _checked(options: dict[str, Any], *, overwrite: bool) -> Config:
     check_files(options, overwrite=overwrite)
     check_report(options["report"], overwrite=overwrite)
     return config
+
+
+def _check_kinds(options: dict[str, Any]) -> None:
+    """Refuse a model or a checkpoint that is none, by the heads of the files."""
+    from gnnimpute._checkpoint import check_checkpoint, check_model
+
+    if options["model"] is not None:
+        check_model(options["model"])
+    if options["checkpoint"] is not None:
+        check_checkpoint(options["checkpoint"])
 
 
 def _prepare(adata: AnnData, options: dict[str, Any]) -> str | None:

@@ -120,10 +120,10 @@ def impute(
         What counts of a cell are divided by to be on the scale of normalised values: its total in the genes that were
         read, over ``target_total`` (of which genes of the model that are not there have a share).
     `adata.uns[key_added]` : :class:`dict`
-        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss``, ``best_epoch``, ``version``,
-        ``linear_share`` (of the linear part in the values; with 1 the network has no say), ``n_covarying`` (genes that
-        others say something of), and what was used: ``layer``, ``neighbors_key``, ``use_rep``, ``interval``,
-        ``n_cells``, ``n_genes``.
+        ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss`` (of each epoch), ``best_epoch`` (0 is
+        the first), ``version``, ``linear_share`` (of the linear part in the values; with 1 the network has no say),
+        ``n_covarying`` (genes that others say something of), and what was used: ``layer``, ``neighbors_key``,
+        ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
     check_asked(config=config, imputer=imputer, interval=interval, rng=rng)

@@ -59,7 +59,7 @@ class GNNImputer:
     cells_
         What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_
-        ``training`` and ``validation`` loss of each epoch, and which of them is used.
+        ``training`` and ``validation`` loss of each epoch, and which of them is used: 0 is the first.
     origin_
         ``seed``, ``blind_validation`` (graph made without held-out molecules), ``interrupted``, ``version`` if loaded.
     """
