@@ -107,7 +107,7 @@ def prepare(
     `adata.layers["counts"]` : :class:`scipy.sparse.csr_matrix` (`float32`)
         A copy of the counts, if there was no such layer, which a later call then reads; not of a Dask array.
     `adata.obs["gnnimpute_pass"]`, `adata.var["gnnimpute_pass"]` : `bool`
-        Cells and genes that pass: those that are modelled.
+        Cells and genes that pass: those that are modelled, unless a saved model brings genes of its own.
     `adata.obs["gnnimpute_size_factor"]` : `float`
         Counts of a cell in passing genes, relative to the median passing cell; 0 for a cell without such counts.
     `adata.obs["gnnimpute_n_genes"]`, `["gnnimpute_total_counts"]`, `["gnnimpute_pct_mito"]`
