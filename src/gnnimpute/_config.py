@@ -81,7 +81,7 @@ class Config:
     batch_size: int = _setting(
         0,
         "Cells in a step; 0: a 32nd of the cells, 32 to 512; of hidden non-zeros an eighth, 64 to 512. At "
-        "least as many as there are cells: full batch.",
+        "least as many as there are cells: full batch, as far as a step then takes no more than 2 GiB.",
         low=0,
     )
     most_cells: int = _setting(
@@ -141,7 +141,7 @@ class Config:
             "n_epochs": 3000,
             "patience": 200,
             "tolerance": 0.0,
-            "batch_size": 1_000_000,  # the paper trains on all cells at once
+            "batch_size": 1_000_000,  # the paper trains on all cells at once; so do we, up to 2 GiB a step
         }
         return cls(**(settings | changes))
 
