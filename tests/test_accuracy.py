@@ -85,6 +85,12 @@ def test_nobody_predicts_better_than_who_knows_what_counts_were_drawn_from(
     assert {"gene mean", "gnnimpute", "mean of non-zeros"} < masked.keys()
 
 
+def test_pairings_of_the_same_libraries_are_no_more_evidence_than_one(rng: np.random.Generator) -> None:
+    table = runpy.run_path(str(SCRIPTS / "replicates.py"))["table"]
+    losses = pd.DataFrame(rng.normal(1.0, 0.1, (40, 2)), columns=["ours", "theirs"])
+    assert table([losses] * 3, "ours") == table([losses], "ours")
+
+
 @pytest.mark.slow
 def test_replicates_are_judged_by_the_other_library_of_the_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

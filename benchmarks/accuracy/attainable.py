@@ -76,8 +76,13 @@ class Simulated(NamedTuple):
         if protocol.kind == "mask":
             values = {DETECTED: of_detected(mean, spread)}
         else:
-            mean = (1 - protocol.rate) * mean
-            values = {MEAN: mean, BEST: posterior(mean, case.adata.X.toarray(), spread)}
+            kept = 1 - protocol.rate
+            mean = kept * mean
+            # Of what is kept, the variance b * mean + mean**2 / theta of the means has a smaller b, and the same theta.
+            values = {
+                MEAN: mean,
+                BEST: posterior(mean, case.adata.X.toarray(), spread._replace(fano=kept * spread.fano)),
+            }
         where = {"cells": case.cells, "genes": case.genes, "rng": seed}
         scores = {name: gi.metrics.score(case.hold_out, value, **where) for name, value in values.items()}
         return {name: {metric: one.value for metric, one in score.items()} for name, score in scores.items()}

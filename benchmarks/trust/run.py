@@ -123,10 +123,11 @@ def main() -> None:
             results = pd.concat([results, pd.DataFrame(rows_of(method, job, options))], ignore_index=True)
             with replacing(options.out) as beside:
                 results.to_csv(beside, index=False)
-    print(table(results))
+    shown = table(results[results["seed"] == options.seed])
+    print(shown)
     if options.page:
         with replacing(options.page) as beside:
-            beside.write_text(with_table(options.page.read_text(encoding="utf-8"), table(results)), encoding="utf-8")
+            beside.write_text(with_table(options.page.read_text(encoding="utf-8"), shown), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class _Set:
             MASKED: (lambda: self.case().hold_out.train, ""),
         }
         for name, estimate in UNMASKED.items():
-            made[name + WITH_ALL] = (lambda e=estimate: self._unmasked(e), "")
+            made[name + WITH_ALL] = (lambda e=estimate: self._unmasked(e), text(self.setting.ours()))
         for name, config in self.setting.networks().items():
             made[name + WITH_LABELS] = (lambda c=config: self.case().imputed(c), text(config))
         for method in blind.within_budget(self.setting, self.adata):
