@@ -105,8 +105,7 @@ def _told_by_others(network: Autoencoder, away: torch.Tensor) -> Callable[[torch
     if line is None or not network.is_share:
         return torch.zeros_like
     expected = network.target_total * _shares(network)  # counts in a cell of median depth
-    unit = network.mean / expected.log1p()  # zeros keep the mean of logs from being the log of the mean
-    slope = unit / (1 + expected)
+    slope = 1 / (1 + expected)
     loadings = (slope * network.target_total)[:, None] * line.coefficients
     noise = (slope.square() * expected).clamp_min(1e-12)
     return partial(best_guess, away=away, loadings=loadings, noise=noise)
