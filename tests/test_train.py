@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from gnnimpute import _train
 from gnnimpute._config import Config
+from gnnimpute._counts import totals
 from gnnimpute._graph import NeighborGraph
 from gnnimpute._loss import Hidden, hidden_loss
 from gnnimpute._masking import Split, hide
@@ -111,9 +113,27 @@ def test_training_ends_when_the_loss_hardly_falls(split, graph):
 
 def test_patience_lasts_for_some_steps(split, graph, monkeypatch):
     config = settings(n_epochs=40, patience=1, tolerance=0.1, learning_rate=1e-6, batch_size=30)  # three steps
+    assert len(run(split, graph, config).history["validation"]) == 22 + 1  # 64 steps
     monkeypatch.setattr(_train, "LEAST_PATIENCE", 10)
     assert len(run(split, graph, config).history["validation"]) == 4 + 1
     assert len(run(split, graph, settings(**config.to_dict() | {"patience": 6})).history["validation"]) == 6 + 1
+
+
+def test_losses_below_zero_have_to_fall_by_a_share_of_their_size():
+    config = settings(tolerance=0.01)
+    assert not _train._is_falling([-1.0, -1.001], 1, config)
+    assert _train._is_falling([-1.0, -1.02], 1, config)
+
+
+def test_early_on_the_average_is_over_few_steps(split, graph):
+    """After the first step it is ten elevenths of the way to the present weights."""
+
+    def bias(**changes):
+        return weights(run(split, graph, settings(n_epochs=1, batch_size=90, **changes)))["out.bias"]
+
+    before = bias(learning_rate=1e-12)
+    present, average = (bias(learning_rate=0.1, averaging=decay) for decay in (0, 0.99))
+    np.testing.assert_allclose(average - before, 10 / 11 * (present - before), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.usefixtures("epochs_alone")
@@ -142,6 +162,26 @@ def test_what_is_held_out_reaches_no_weight(split, graph, rng):
     for name, value in weights(a).items():
         if name != "linear.weight":  # chosen by the held-out part, like the epoch
             np.testing.assert_array_equal(value, weights(b)[name], err_msg=name)
+
+
+def test_totals_of_cells_count_what_was_held_out(split, graph):
+    np.testing.assert_allclose(run(split, graph).total, totals(split.kept) + totals(split.held_out))
+
+
+@pytest.mark.parametrize(("hide_what", "share"), [("nonzeros", 0.7), ("molecules", 1.0)])
+def test_rows_know_the_share_of_nonzeros_that_is_left(split, graph, monkeypatch, hide_what, share):
+    shares = []
+    monkeypatch.setattr(_train, "replace", lambda rows, **new: shares.append(new["kept_share"]) or replace(rows, **new))
+    run(split, graph, settings(hide=hide_what, hide_rate=0.3, n_epochs=1))
+    assert shares == [pytest.approx(share)]
+
+
+def test_groups_know_how_much_was_held_out(split, graph, monkeypatch):
+    ratios = []
+    monkeypatch.setattr(_train, "fit_local", lambda *_, ratio: ratios.append(ratio))
+    monkeypatch.setattr(_train.Validation, "best_share", lambda _: 0.5)  # of the linear part, without which none are
+    run(split, graph, settings(validation_rate=0.2, n_epochs=1))
+    assert ratios == [pytest.approx(0.2 / 0.8)]
 
 
 @pytest.mark.parametrize(
