@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from gnnimpute import NeighborGraph
+from gnnimpute import NeighborGraph, _linear_fit
 from gnnimpute._linear import Linear
 from gnnimpute._linear_fit import fit_linear
 from gnnimpute._masking import hide_molecules
@@ -87,6 +87,20 @@ def test_values_beyond_one_molecule(counts):
     n = np.maximum((kept > 0).sum(0), 1)
     mean = np.asarray(kept.sum(0) / n).ravel()[entries.col]
     assert ((value - entries.data) ** 2).mean() < 0.8 * ((mean - entries.data) ** 2).mean()
+
+
+def test_folds_hold_products_of_how_far_cells_are_from_the_mean_of_all(counts, monkeypatch):
+    given, features = [], np.random.default_rng(5).normal(size=(150, 3))
+    monkeypatch.setattr(_linear_fit, "ridge", lambda *sums: given.extend(zip(*sums, strict=True)))
+    _linear_fit._shares(features, counts, np.zeros((40, 3)))
+    hidden, total = counts.toarray(), counts.toarray().sum(1, keepdims=True)
+    x = features - (total * features).sum(0) / total.sum()
+    y = hidden - total * hidden.sum(0) / total.sum()
+    assert len(given) == 3
+    for fold, (moments, products) in enumerate(given):
+        own = np.arange(150) % 3 == fold
+        np.testing.assert_allclose(moments, x[own].T @ (total[own] * x[own]), rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(products, x[own].T @ y[own], rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("beyond_one", [False, True])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from gnnimpute import _linear_nonzeros
 from gnnimpute._line import Cells
 from gnnimpute._linear_nonzeros import _center, _Entries, _moments, _terms, nonzero_line
 
@@ -40,6 +41,40 @@ def test_labels_are_learnt_from():
     without, _ = nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
     with_labels, _ = nonzero_line(cells, labels, rng=np.random.default_rng(0), n_folds=3)
     assert with_labels[2] > 10 * without[2]
+
+
+@pytest.fixture
+def cells() -> Cells:
+    """Cells of one, two or three times the depth."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(3, (60, 11)) * rng.integers(1, 4, (60, 1))
+    return Cells(sp.csr_matrix(counts.astype(np.float32)), np.arange(60)[:, None], 24.0)
+
+
+def test_a_fifth_of_the_nonzeros_is_predicted_from_the_others(cells, monkeypatch):
+    shares, rows = [], Cells.rows
+    monkeypatch.setattr(Cells, "rows", lambda self, *some: shares.extend(some[1:]) or rows(self, *some))
+    nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
+    assert shares == [pytest.approx(0.8)] * 5
+
+
+def test_cells_weigh_as_much_as_they_are_deep(cells, monkeypatch):
+    weights, regression = [], _linear_nonzeros._regression
+    monkeypatch.setattr(
+        _linear_nonzeros,
+        "_regression",
+        lambda parts, weight, *of: weights.append(weight) or regression(parts, weight, *of),
+    )
+    nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
+    np.testing.assert_allclose(weights[0], cells.counts.toarray().sum(1) / 24, rtol=1e-4)
+
+
+def test_depth_costs_no_more_than_the_first_component(cells, monkeypatch):
+    features = []
+    monkeypatch.setattr(_linear_nonzeros, "_terms", lambda x: features.append(x) or _terms(x))
+    nonzero_line(cells, None, rng=np.random.default_rng(0), n_folds=3)
+    *components, depth = np.concatenate(features).std(0)
+    assert depth == pytest.approx(max(components), rel=1e-4)
 
 
 def test_genes_are_fitted_a_few_at_a_time_and_alike(monkeypatch):

@@ -10,12 +10,14 @@ import scipy.sparse as sp
 import torch
 from scipy import integrate, stats
 
-from gnnimpute import Config, GNNImputer, NeighborGraph
+from gnnimpute import Config, GNNImputer, NeighborGraph, _local_fit
 from gnnimpute._infer import embed
 from gnnimpute._local import LEVELS, Local
 from gnnimpute._local_fit import group_ratio
+from gnnimpute._masking import hide
 from gnnimpute._prior_fit import DISPERSIONS
 from gnnimpute._rows import Rows
+from gnnimpute._train import train
 
 N_CELLS, ABSENT = 360, 3
 
@@ -88,6 +90,34 @@ def test_few_cells_have_no_groups(counts):
 
 def test_levels_go_from_large_groups_to_small_ones():
     assert all(large < small for large, small in pairwise(LEVELS))
+
+
+def test_smaller_groups_are_expected_to_show_what_larger_ones_leave(counts, graph, monkeypatch):
+    """And all levels hold the molecules of all cells: shares of a cell go on summing to 1."""
+    asked = []
+
+    def ratio(expected, seen, weights):
+        asked.append((expected.copy(), seen))
+        return np.where(np.arange(60) == 0, 0, group_ratio(expected, seen, weights))  # nothing of the first gene
+
+    monkeypatch.setattr(_local_fit, "LEAST_CELLS", 10)
+    monkeypatch.setattr(_local_fit, "group_ratio", ratio)
+    config, rng = Config(n_epochs=2), np.random.default_rng(0)
+    split = hide(counts, config.validation_rate, config, rng=rng)
+    train(split, graph, config, rng=rng)
+    assert [len(expected) for expected, _ in asked] == [*LEVELS]
+    for expected, seen in asked:
+        np.testing.assert_allclose(seen.sum(0), split.kept.toarray().sum(0))
+        assert expected.sum() == pytest.approx(split.kept.sum(), rel=1e-4)
+    of_large, of_small = (expected[:, 0].sum() for expected, _ in asked)
+    assert of_small < 1e-4 * of_large
+
+
+def test_a_component_counts_by_how_far_it_moves_predictions_over_their_noise(imputer):
+    linear = imputer.network_.linear
+    noise = linear.intercept.clamp(min=1e-12).sqrt()
+    moved = (linear.coefficients / noise[:, None]).square().sum(0).sqrt()
+    torch.testing.assert_close(imputer.network_.levels[0].unit, moved, rtol=1e-4, atol=0)
 
 
 def test_a_cell_belongs_to_the_nearest_centre_and_gets_its_factors():
