@@ -122,6 +122,15 @@ def test_order_of_cells_and_genes_makes_no_difference(rng: np.random.Generator) 
     np.testing.assert_allclose(shuffled, whole[genes][:, genes], rtol=1e-3)
 
 
+def test_a_weight_has_to_be_borne_out_by_some_cells(rng: np.random.Generator) -> None:
+    mean = np.tile(np.array([1.5, 5.5], dtype=np.float32), (N_CELLS, 1))  # not whole: each count is a surprise
+    counts = rng.poisson(mean * rng.gamma(1, size=(N_CELLS, 1)))
+    (size, of_partner), (u, v) = (mean / (1 + mean)).T, ((counts - mean) / (1 + mean)).T
+    weights = fitted(mean, counts.astype(np.float32)).weights
+    assert weights[0, 1] == pytest.approx((u * v).sum() / ((size * v**2).sum() + 10), rel=1e-4)
+    assert weights[1, 0] == pytest.approx((u * v).sum() / ((of_partner * u**2).sum() + 10), rel=1e-4)
+
+
 def test_few_say_something_of_many(rng: np.random.Generator) -> None:
     """Of a dozen genes that are one, each is given the most correlated few, and these agree on what they say."""
     mean = np.tile(expected(rng)[:, :1], 12)

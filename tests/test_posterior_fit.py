@@ -65,6 +65,21 @@ def test_the_spread_is_the_same_from_any_blocks(
     assert not np.allclose(posterior_of(decoder, split, latent).spread, whole.spread)
 
 
+def test_the_prior_is_given_half_of_the_molecules_that_were_read(
+    counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks: list[tuple[np.ndarray, ...]] = []
+    fit_prior = _posterior_fit.fit_prior
+    monkeypatch.setattr(
+        _posterior_fit, "fit_prior", lambda of, *a, **k: blocks.extend(of := list(of)) or fit_prior(of, *a, **k)
+    )
+    posterior_of(a_decoder(), Split(counts, counts), latent)
+    read, half = (np.concatenate([block[part] for block in blocks]) for part in (1, 2))
+    np.testing.assert_array_equal(read, counts.toarray())
+    assert (half <= read).all()
+    assert half.sum() / read.sum() == pytest.approx(0.5, abs=0.05)
+
+
 def test_threads_are_given_back_while_an_error_is_looked_at(
     counts: sp.csr_matrix, latent: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

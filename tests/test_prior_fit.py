@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -112,6 +114,24 @@ def test_evidence_is_the_poisson_likelihood_of_the_posterior(rng: np.random.Gene
     found = _evidence(mean, seen, held_out, ratio=1 / 9, scales=DISPERSIONS, least=least)
     constant = (held_out * np.log(1 / 9)).sum(0)  # the same of all candidates
     np.testing.assert_allclose(found, likelihood - constant, rtol=1e-4, atol=1e-2)
+
+
+def test_held_out_molecules_are_evidence_and_halves_are_hints(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is expected, and by the average: candidates mix both, and hints are of pairs of dispersions."""
+    given: list[np.ndarray] = []
+    monkeypatch.setattr(_prior_fit, "_weights", lambda *logs, **how: given.extend(logs) or _weights(*logs, **how))
+    mean, read, held_out = simulated(rng, np.full(5, 1.0), n_cells=200)
+    half, share = np.floor(read / 2), read.sum(0) / read.sum()
+    fit_prior([(mean, read, half, held_out)], share, ratio=0.25)
+    average = read.sum(1, keepdims=True) * share
+    candidates: dict[str, Any] = {"ratio": 0.25, "scales": DISPERSIONS, "least": FANO_FACTORS / (1 + FANO_FACTORS)}
+    expected = [_evidence(mean + w * (average - mean), read, held_out, **candidates) for w in AVERAGE_WEIGHTS.tolist()]
+    hints: dict[str, Any] = {"ratio": 1, "scales": HINTS, "least": np.zeros(1)}
+    around = [_evidence(m / 2, half, read - half, **hints) for m in (mean, average)]
+    np.testing.assert_allclose(given[0], np.concatenate(expected), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(given[1], (around[0][:, None] + around[1]).reshape(-1, 5), rtol=1e-4, atol=1e-2)
 
 
 def test_blocks_of_cells_are_all_cells(rng: np.random.Generator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from gnnimpute import Config, GNNImputer, NeighborGraph, _infer
 from gnnimpute._config import Estimate, Hide, Loss, Output
 from gnnimpute._counts import totals
+from gnnimpute._covarying import Covarying
 from gnnimpute._estimates import detected, mean_of_detected, posterior
 from gnnimpute._nn import Autoencoder
 from gnnimpute._prior import Average, Spread
@@ -105,6 +107,14 @@ def test_estimates_are_taken_at_the_depth_of_the_cell(
         np.testing.assert_allclose(at_depth["detected"], detected(mean), rtol=1e-5)
         assert at_depth["detected"].min() >= 1
         assert (at_depth["detected"] >= mean * 0.99999).all()
+
+
+def test_a_hidden_nonzero_is_a_molecule_at_least_whatever_others_say(
+    counts: sp.csr_matrix, latent: torch.Tensor
+) -> None:
+    weights = sp.csr_matrix(-5 * (1 - np.eye(60, dtype=np.float32)))
+    decoder = replace(a_decoder("squared_error", "nonzeros"), covarying=Covarying(weights))
+    assert values(decoder, counts, latent, estimate="detected", output="counts").min() == pytest.approx(1)
 
 
 def test_posterior_without_a_spread_is_the_mean(counts: sp.csr_matrix, latent: torch.Tensor) -> None:
