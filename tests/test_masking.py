@@ -134,6 +134,12 @@ def test_molecules_are_hidden_binomially(count: int, rate: float) -> None:
     assert (drawn == 0).mean() == pytest.approx(expected.pmf(0), abs=0.02)
 
 
+@pytest.mark.parametrize("rate", [0.13, 0.5])
+def test_what_is_not_whole_is_hidden_at_the_rate_of_a_molecule(rate: float) -> None:
+    _, hidden = hide_molecules(sp.csr_matrix(np.full((200, 100), 2.5)), rate, np.random.default_rng(0))
+    assert (hidden.toarray() % 1 > 0).mean() == pytest.approx(rate, abs=0.02)
+
+
 def test_thinned_parts_of_poisson_counts_are_independent() -> None:
     counts = sp.csr_matrix(np.random.default_rng(0).poisson(3.0, size=(60_000, 1)).astype(np.float32))
     kept, hidden = hide_molecules(counts, 0.3, np.random.default_rng(1))

@@ -133,6 +133,14 @@ def test_intervals_hold_the_value(kind: str, by: Any, guess: np.ndarray, request
     assert all(np.isnan([interval.low, interval.high]).all() for interval in without.values())
 
 
+def test_intervals_of_masked_values_draw_cells_not_entries(masked: HoldOut, guess: np.ndarray) -> None:
+    truth, factor = unseal(masked)
+    cell = np.repeat(np.arange(90), np.diff(truth.indptr))
+    imputed = (guess * factor[:, None])[cell, truth.indices]
+    expected = metrics.bootstrap(metrics.mse, truth.data, imputed, cells=cell, n_resamples=200, rng=0)
+    assert score(masked, guess)["mse"] == pytest.approx(expected)
+
+
 def test_estimates_may_be_sparse_and_nothing_is_changed(masked: HoldOut, guess: np.ndarray) -> None:
     before, (hidden, _) = guess.copy(), unseal(masked)
     copy = hidden.copy()
