@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from gnnimpute._peers import Method
 from gnnimpute._results import COLUMNS
+from gnnimpute.metrics import HoldOut
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "paper"
 LABELLED = ("headline", "curves", "dropout", "labels", "attention", pytest.param("splatter", marks=pytest.mark.slow))
@@ -239,6 +240,40 @@ def test_blind_rates_are_of_other_methods_and_few_of_ours(
     assert {given["retry"] for given in asked} == {True}
 
 
+def test_the_graph_of_the_labelled_protocol_is_of_what_is_left(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, seen = data.values_of(setting, data.PBMC).normalized, []
+    monkeypatch.setattr(labelled, "neighbors", lambda matrix, _: seen.append(matrix))
+    case = labelled.Case.make(values, seed=0)
+    assert (seen[0] != case.hold_out.train).nnz == 0
+    assert seen[0].nnz < 0.95 * values.nnz
+
+
+def test_blind_methods_get_what_is_left(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[sp.csr_matrix] = []
+    monkeypatch.setattr(blind, "imputed", lambda *asked: given.append(asked[-1].X))
+    adata = data.read(setting, data.KLEIN)
+    counts = adata.layers["counts"]
+    for made in (
+        clusters._Set(setting, data.KLEIN, adata, setting.out / "points.csv").matrices(),
+        markers._matrices(setting, adata, data.normalized(counts)),
+    ):
+        made["neighbour mean"][0]()
+    left = HoldOut.mask(counts, 0.1, rng=0).train
+    assert [(matrix != left).nnz for matrix in given] == [0, 0]
+    assert left.nnz < 0.95 * counts.nnz
+
+
+def test_lost_values_are_on_the_scale_of_those_that_are_left(setting: Any) -> None:
+    splatter = load("experiments.splatter")
+    adata = splatter.simulate(setting, 2)
+    normalized, lost = (part.toarray() for part in splatter._values(adata))
+    counts = adata.layers["counts"].toarray()
+    scale = normalized.sum(1, keepdims=True) / counts.sum(1, keepdims=True)
+    assert lost.any()
+    np.testing.assert_allclose(lost, scale * adata.layers["lost"].toarray(), rtol=1e-4)
+    assert not lost[counts > 0].any()
+
+
 # Results
 
 
@@ -336,6 +371,17 @@ def test_the_code_of_the_authors_gets_what_our_networks_get(data_folder: Path, t
     assert done.returncode == 0, done.stderr
     assert "GCNConv, 1 heads" in done.stdout
     assert not list(tmp_path.glob("*.pkl"))
+
+
+def test_the_code_of_the_authors_reads_what_is_left() -> None:
+    values = sp.csr_matrix(np.random.default_rng(0).poisson(2.0, size=(90, 30)).astype(np.float32))
+    case = labelled.Case.make(values, seed=0)
+    made = load("authors").tensors(case, lambda adata: sp.identity(adata.n_obs, format="csr"))
+    train, x = case.hold_out.train.toarray(), made["x"].numpy()
+    np.testing.assert_allclose(made["size_factors"].numpy().ravel(), train.sum(1) / np.median(train.sum(1)), rtol=1e-4)
+    is_least = np.isclose(x, x.min(0), atol=1e-4)
+    assert is_least[train == 0].all()
+    assert not is_least[train > 0].all()
 
 
 def test_rows_say_which_code_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

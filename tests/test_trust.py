@@ -114,6 +114,39 @@ def test_counts_that_nobody_imputed_go_through_every_test(trust: dict[str, Modul
     assert found["RNA mixes: order kept"].passed
 
 
+def test_poisson_counts_lie_in_intervals_at_the_depth_of_what_was_hidden(
+    trust: dict[str, ModuleType], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    counts = sp.csr_matrix(rng.poisson(1000.0, size=(200, 60)).astype(np.float32))
+    anndata.AnnData(counts).write_h5ad(tmp_path / "CITEseq_citefuse500.h5ad")
+    for mean, passes in ((900.0, True), (1000.0, False)):  # a tenth is hidden
+
+        def ask(adata: anndata.AnnData, *, mean: float = mean, **_: Any) -> dict[str, np.ndarray]:
+            assert adata.X.sum() == pytest.approx(0.9 * counts.sum(), rel=0.02)
+            return {"mean": np.full(adata.shape, mean)}
+
+        (one,) = trust["jobs"].intervals(tmp_path, ask, 0)
+        assert one.passed == passes
+
+
+def test_halves_share_no_cell(trust: dict[str, ModuleType], folder: Path) -> None:
+    asked: list[pd.Index] = []
+
+    def ask(adata: anndata.AnnData, **_: Any) -> dict[str, np.ndarray]:
+        asked.append(adata.obs_names)
+        return {"mean": adata.X.toarray()}
+
+    list(trust["jobs"].halves_apart(folder, ask, 0))
+    one, other = asked
+    assert len(one) == len(other)
+    assert one.intersection(other).empty
+
+
+def test_values_are_brought_to_the_median_total(trust: dict[str, ModuleType]) -> None:
+    counts = sp.csr_matrix(np.array([[1.0, 1], [4, 4], [2, 2]]))
+    np.testing.assert_allclose(trust["jobs"].at_median(counts, counts), np.full((3, 2), 2.0))
+
+
 def test_a_method_that_fails_is_a_row_and_the_table_shows_what_is_there(trust: dict[str, ModuleType]) -> None:
     results = pd.DataFrame(
         {
