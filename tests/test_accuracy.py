@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -12,9 +14,35 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import gnnimpute as gi
+from gnnimpute import _methods
+from gnnimpute._peers import Method, Outcome
 from gnnimpute._results import COLUMNS
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks" / "accuracy"
+
+
+@pytest.fixture
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts that train with the defaults stop after five epochs."""
+    whole = gi.tl.fit
+
+    def fit(adata: anndata.AnnData, *, config: gi.Config | None = None, **options: Any) -> gi.GNNImputer:
+        return whole(adata, config=replace(config or gi.Config(), n_epochs=5), **options)
+
+    monkeypatch.setattr(gi.tl, "fit", fit)
+
+
+def write(expression: np.ndarray, path: Path, rng: np.random.Generator) -> Path:
+    """Counts that are Poisson around what cells express."""
+    anndata.AnnData(sp.csr_matrix(rng.poisson(expression).astype(np.float32))).write_h5ad(path)
+    return path
+
+
+def cells_of_rows(out: str, beginning: str) -> list[list[str]]:
+    """What stands in the lines of a Markdown table that begin so."""
+    return [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in out.splitlines() if line.startswith(f"| {beginning} |")]  # fmt: skip
 
 
 def test_genes_that_share_molecules_are_found_and_the_later_one_left_out(
@@ -135,3 +163,87 @@ def test_replicates_are_judged_by_the_other_library_of_the_pair(
     y = hidden[passed]
     deviance = 2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / expected), 0) - y + expected).mean()
     assert float(rows["gene mean"][0]) == pytest.approx(deviance, abs=1e-4)
+
+
+def test_differences_are_those_of_the_losses_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    def run(method: Method, _: object, source: Path, out: Path, *, seed: int, **__: object) -> Outcome:
+        _methods.main([method.name, str(source), str(out), "--seed", str(seed), *method.arguments])
+        return Outcome("ok", "", 1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(Method, "run", run)  # in this process, which has imported all that takes long
+    path = write(rng.gamma(0.5, 8.0, (3, 400))[rng.integers(3, size=150)], tmp_path / "in.h5ad", rng)
+    asked = [str(path), "--out", str(tmp_path / "out.csv"), "--methods", "gene mean", "gnnimpute"]
+    script = runpy.run_path(str(SCRIPTS / "blind.py"))
+    script["main"]([*asked, "--config", '{"n_epochs": 2}'])
+
+    [row] = cells_of_rows(capsys.readouterr().out, "in")
+    gene_mean, mean, posterior = map(float, row[4:7])
+    assert mean < gene_mean - 0.05
+    for loss, told in zip((mean, posterior), row[7:], strict=True):
+        difference, low, high = (float(part.strip(",[]")) for part in told.split())
+        assert difference == pytest.approx(loss - gene_mean, abs=2e-5)  # both are rounded
+        assert low < difference < high < 0
+        assert (low + high) / 2 == pytest.approx(difference, rel=0.1)
+
+
+@pytest.mark.usefixtures("few_epochs")
+def test_intervals_of_the_held_out_half_hold_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    path = write(rng.gamma(0.5, 8.0, (3, 500))[rng.integers(3, size=150)], tmp_path / "in.h5ad", rng)
+    monkeypatch.setattr(sys, "argv", ["intervals.py", str(path), "--hide", "0.5"])
+    runpy.run_path(str(SCRIPTS / "intervals.py"), run_name="__main__")
+
+    rows = {row[3]: row[4:] for row in cells_of_rows(capsys.readouterr().out, "in | 0 | 50%")}
+    assert rows.keys() == {"all", "1 or more, randomised", "1 or more"}
+    for name in ("all", "1 or more, randomised"):
+        for share, level in zip(rows[name], (50, 80, 95), strict=True):
+            assert float(share.strip("%")) == pytest.approx(level, abs=4)
+    # Of what is not randomised whole counts lie in an interval, and so more than it says.
+    assert 55 < float(rows["1 or more"][0].strip("%")) < 80
+
+
+@pytest.mark.usefixtures("few_epochs")
+def test_the_expected_log_is_that_of_the_held_out_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    expression = rng.gamma(2.0, 1.0, (3, 500))[rng.integers(3, size=150)]
+    path = write(expression, tmp_path / "in.h5ad", rng)
+    monkeypatch.setattr(sys, "argv", ["log1p.py", str(path), "--hide", "0.5"])
+    runpy.run_path(str(SCRIPTS / "log1p.py"), run_name="__main__")
+
+    [row] = cells_of_rows(capsys.readouterr().out, "in")
+    posterior, scaled, as_it_is = map(float, row[2:])
+    drawn = rng.poisson(expression / 2, (40, *expression.shape))
+    logs = np.log1p(1e4 * drawn / drawn.sum(2, keepdims=True))
+    least = logs.var(axis=0, ddof=1).mean()  # the error of who knows what counts were drawn from
+    assert row[1] == "150"
+    assert least * 0.98 < as_it_is < least * 1.08  # at a depth of 1/2 of the cell's own instead of 1, 1.15
+    assert as_it_is < scaled < posterior
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_epochs")
+def test_parts_of_the_default_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    # Three types of cells, and genes that rise and fall in pairs: more pairs than there are components.
+    pairs = rng.gamma(1.0, 1.0, (150, 200)).repeat(2, axis=1)
+    path = write(rng.gamma(2.0, 3.0, (3, 400))[rng.integers(3, size=150)] * pairs, tmp_path / "in.h5ad", rng)
+    name = "no genes that covary"
+    monkeypatch.setattr(sys, "argv", ["ablation.py", str(path), "--seeds", "1", "--changes", name])
+    script = runpy.run_path(str(SCRIPTS / "ablation.py"), run_name="__main__")
+
+    out = capsys.readouterr().out
+    [[_, *default]] = cells_of_rows(out, "nothing: the loss")
+    [[_, mean, posterior]] = cells_of_rows(out, name)
+    assert mean == "+0.0 ± 0.0"  # counts of other genes are no part of it
+    assert float(posterior.split()[0]) > 1
+
+    losses, changes = script["losses"], script["CHANGES"]
+    for name in ("no groups of cells", "no Fano factor", "no average of the gene in the prior",
+                 "the prior by held-out molecules alone"):  # fmt: skip
+        loss = losses(path, changes[name], rate=0.1, seed=0)["posterior"]
+        assert abs(loss - float(default[1])) > 5e-5, name
