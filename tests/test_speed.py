@@ -91,6 +91,11 @@ def test_medians_and_ratios(script):
     table = script("compare").summary(pd.DataFrame(rows))
     assert table.loc[("a", 2, "MAGIC"), "seconds / ours"] == 2
     assert table["runs"].tolist() == [3, 3]
+    without = script("compare").summary(pd.DataFrame([row for row in rows if row["method"] == "MAGIC"]))
+    assert without.loc[("a", 2, "MAGIC"), "seconds"] == 4
+    assert np.isnan(without.loc[("a", 2, "MAGIC"), "seconds / ours"])
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert script("compare").summary(pd.DataFrame(failed)).empty
 
 
 @pytest.fixture

@@ -64,11 +64,12 @@ def runs(path: Path, methods: list[Method], given: argparse.Namespace, done: set
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Medians of each method, and how many times ours they are."""
+    """Medians of each method, and how many times ours they are; no number, if no run of ours went well."""
     groups = rows[rows["status"] == "ok"].groupby(["data", "threads", "method"], sort=False)
     table = groups[list(COSTS)].median()
     table["runs"] = groups.size()
-    ours = table.xs(OURS, level="method").reindex(table.index.droplevel("method"))
+    ours = table[table.index.get_level_values("method") == OURS].droplevel("method")
+    ours = ours.reindex(table.index.droplevel("method"))
     for cost in COSTS:
         table[f"{cost} / ours"] = table[cost].to_numpy() / ours[cost].to_numpy()
     return table
