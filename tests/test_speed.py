@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_methods_take_turns_and_nothing_is_run_twice(script, monkeypatch, tmp_pa
 
         return outcome
 
-    peer = SimpleNamespace(name="MAGIC", run=run("MAGIC"))
+    peer = SimpleNamespace(name="MAGIC", arguments=("--scale", "sqrt"), run=run("MAGIC"))
     monkeypatch.setattr(compare, "impute", lambda *given, **_: run("ours")(seed=int(given[2][-1])))
     monkeypatch.setattr(compare._adapters, "peers", lambda _: [peer])
     monkeypatch.setattr(compare._adapters, "split_names", lambda names, _: names)
@@ -73,6 +74,65 @@ def test_methods_take_turns_and_nothing_is_run_twice(script, monkeypatch, tmp_pa
         [n, r] for r in (0, 1) for n in ("gnnimpute impute", "MAGIC")
     ]
     assert "MAGIC" in capsys.readouterr().out
+    assert rows["version"].notna().all()
+    assert json.loads(rows["settings"][1]) == {"data": command[1], "options": ["--scale", "sqrt"]}
+
+    monkeypatch.setattr(sys, "argv", [*command, "3", "--", "--n-heads", "3"])
+    with pytest.raises(ValueError, match=r'options \[\], and now it is to be options \["--n-heads", "3"\].*--out'):
+        compare.main()
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path / "other" / "some.h5ad"), *command[2:], "3"])
+    with pytest.raises(ValueError, match=r"rows of data .*other/some"):  # another file of the same name
+        compare.main()
+    monkeypatch.setattr(sys, "argv", [*command[:2], str(tmp_path / "other" / "some.h5ad"), *command[2:], "3"])
+    with pytest.raises(ValueError, match="Two files are called 'some'"):
+        compare.main()
+    assert len(turns) == 4
+    # Runs on other numbers of cores stand beside them.
+    monkeypatch.setattr(sys, "argv", [*command, "1", "--threads", "1", "--", "--n-heads", "3"])
+    compare.main()
+    assert turns[4:] == [("ours", 0), ("MAGIC", 0)]
+
+
+def test_growth_is_measured_with_one_choice_of_settings(script, monkeypatch, tmp_path, capsys):
+    scaling, made = script("scaling"), []
+    monkeypatch.setattr(scaling, "place", lambda *_: ("simulated", 0.9))
+    monkeypatch.setattr(
+        scaling, "impute", lambda *given, **limits: made.append((given, limits)) or Outcome("ok", "", 2.0, 1.0, 3.0)
+    )
+    out = tmp_path / "scaling.csv"
+    none = ["--genes", "", "--neighbors", "", "--heads", ""]
+    command = ["scaling.py", "--out", str(out), *none, "--threads", "1"]
+
+    def run(*more):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
+        scaling.main()
+
+    run("--cells", "100")
+    run("--cells", "100,200", "--time-limit", "9")
+    assert len(made) == 3  # the start, and each number of cells once
+    rows = pd.read_csv(out)
+    assert rows["version"].notna().all()
+    settings = {"data": None, "ending": ".h5ad", "epochs": 3, "options": [], "threads": 1}
+    assert [json.loads(text) for text in rows["settings"]] == [settings] * 3
+
+    before = out.read_text()
+    for more, told in {
+        ("--epochs", "4"): "rows of epochs 3, and now it is to be epochs 4",
+        ("--threads", "2"): "rows of threads 1, and now it is to be threads 2",
+        ("--ending", ".zarr"): 'rows of ending ".h5ad", and now it is to be ending ".zarr"',
+        ("--data", "kang.h5ad"): 'rows of data null, and now it is to be data "kang.h5ad"',
+        ("--", "--dtype", "float16"): 'options [], and now it is to be options ["--dtype", "float16"]',
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(told) + ".*--out"):
+            run("--cells", "100,300", *more)
+    rows.drop(columns=["settings", "version"]).to_csv(out, index=False)
+    with pytest.raises(ValueError, match="do not say what they were run with"):  # a file of an earlier version
+        run("--cells", "100")
+    out.write_text(before)
+    capsys.readouterr()
+    run("--cells", "100,200")
+    assert len(made) == 3
+    assert "cells" in capsys.readouterr().out
 
 
 def test_exponent(script):

@@ -4,8 +4,8 @@
     python benchmarks/speed/compare.py a.h5ad b.h5ad --methods MAGIC,scVI,DCA --peers FOLDER --repeats 5 --out speed.csv
 
 Methods take turns, so that whatever else the machine does meets them alike. Each is given the same file: raw counts of
-the cells and genes that pass quality control. The same command goes on where it was interrupted. Options of
-`gnnimpute impute` may follow after `--`.
+the cells and genes that pass quality control. The same command goes on where it was interrupted; with other options it
+needs another file. Options of `gnnimpute impute` may follow after `--`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from measure import COSTS, OURS, impute
+from measure import COSTS, OURS, check_same_settings, impute, read_rows, stamp
 
 import gnnimpute as gi
 from gnnimpute import _adapters
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PEERS = Path(__file__).parents[1] / "peers"
 KEY = ["data", "threads", "method", "repeat"]
+"""Columns that name a row."""
 
 
 def passing(path: Path) -> AnnData:
@@ -42,6 +43,25 @@ def passing(path: Path) -> AnnData:
     gi.pp.prepare(adata, n_pcs=None, filter=True)
     adata.X = adata.layers["counts"]
     return adata
+
+
+def settings_of(path: Path, name: str, methods: list[Method], given: argparse.Namespace) -> dict[str, object]:
+    """What a run is given beside what names its row: options after `--` are for ours alone."""
+    arguments = {method.name: method.arguments for method in methods}
+    return {"data": str(path), "options": [*(given.options if name == OURS else arguments[name])]}
+
+
+def check(rows: list[dict], methods: list[Method], given: argparse.Namespace) -> None:
+    """Refuse, before anything runs, rows of the same names that were run with other settings, and files of one name."""
+    stems = [path.stem for path in given.files]
+    if twice := {stem for stem in stems if stems.count(stem) > 1}:
+        msg = f"Two files are called {min(twice)!r}, and rows of results with them: rename one."
+        raise ValueError(msg)
+    names = {OURS, *(method.name for method in methods)}
+    for path in given.files:
+        for row in rows:
+            if (row["data"], row["threads"]) == (path.stem, given.threads) and row["method"] in names:
+                check_same_settings(row, settings_of(path, row["method"], methods, given), given.out)
 
 
 def runs(path: Path, methods: list[Method], given: argparse.Namespace, done: set[tuple]) -> Iterator[dict]:
@@ -60,7 +80,8 @@ def runs(path: Path, methods: list[Method], given: argparse.Namespace, done: set
                     outcome = run()
                     out.unlink(missing_ok=True)
                     size = {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
-                    yield dict(zip(KEY, key, strict=True)) | size | outcome._asdict()
+                    how = stamp(settings_of(path, name, methods, given))
+                    yield dict(zip(KEY, key, strict=True)) | size | outcome._asdict() | how
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +110,8 @@ def main() -> None:
     given.options = [option for option in options if option != "--"]
     found = _adapters.peers(given.peers)
     methods = _adapters.chosen(found, _adapters.split_names([given.methods], found)) if given.methods else []
-    rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
+    rows = read_rows(given.out)
+    check(rows, methods, given)
     for path in given.files:
         for row in runs(path, methods, given, {tuple(row[name] for name in KEY) for row in rows}):
             rows.append(row)

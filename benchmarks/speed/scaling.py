@@ -8,7 +8,8 @@
 Cells are a random subset of those of --data while it has enough, and simulated above (Splatter, about as many zeros).
 Genes are the most frequent ones. The number of epochs is fixed, since where a training stops is chance; the whole
 process is measured. What a run costs with next to no cells, start-up and imports, is taken off before the exponent is
-fitted. The same command goes on where it was interrupted. Options of `gnnimpute impute` may follow after `--`.
+fitted. The same command goes on where it was interrupted; with other settings it needs another file. Options of
+`gnnimpute impute` may follow after `--`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from measure import COSTS, exponent, impute
+from measure import COSTS, check_same_settings, exponent, impute, read_rows, stamp
 
 import gnnimpute as gi
 from gnnimpute._atomic import replacing
@@ -76,6 +77,13 @@ def points(given: argparse.Namespace) -> list[dict[str, int | str]]:
     return found
 
 
+def settings_of(given: argparse.Namespace) -> dict[str, object]:
+    """What all runs of a file have in common; limits and folders change none of their numbers."""
+    data = None if given.data is None else str(given.data)
+    common = {name: getattr(given, name) for name in ("epochs", "threads", "ending", "options")}
+    return common | {"data": data}
+
+
 def measured(point: dict, given: argparse.Namespace) -> dict:
     """The row of a run."""
     epochs = ["--n-epochs", str(given.epochs), "--patience", str(given.epochs), "--min-genes", "0", "--min-cells", "0"]
@@ -86,7 +94,8 @@ def measured(point: dict, given: argparse.Namespace) -> dict:
         origin, zeros = place(point, given.data, source)
         limits = {"threads": given.threads, "time_limit": given.time_limit}
         outcome = impute(source, out, [*epochs, *shape, *large, *given.options], **limits)
-    return point | {"origin": origin, "zeros": zeros, "epochs": given.epochs, **outcome._asdict()}
+    how = {"origin": origin, "zeros": zeros, "epochs": given.epochs}
+    return point | how | outcome._asdict() | stamp(settings_of(given))
 
 
 def exponents(rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +179,9 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="figure to draw (.png, .pdf, .svg)")
     given, options = parser.parse_known_args()
     given.options = [option for option in options if option != "--"]
-    rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
+    rows = read_rows(given.out)
+    for row in rows:  # all of them: one line is fitted through what is in the file
+        check_same_settings(row, settings_of(given), given.out)
     for point in points(given):
         if any(all(row[name] == value for name, value in point.items()) for row in rows):
             continue
