@@ -71,11 +71,9 @@ def check_level(level: Any, name: str = "level") -> None:
         raise ValueError(msg) if isinstance(level, Real) else TypeError(msg)
 
 
-def check_asked(*, config: Any, imputer: Any, interval: Any, rng: Any) -> None:
+def check_asked(*, config: Any, imputer: Any, rng: Any) -> None:
     """Raise TypeError or ValueError for what is none of these; `None` is left out."""
     check_config(config, may_be_none=True)
     check_rng(rng)
     if imputer is not None:
         check_imputer(imputer)
-    if interval is not None:
-        check_level(interval, "interval")

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from gnnimpute import _keys
 from gnnimpute._counts import divisors
 from gnnimpute._genes import positions
-from gnnimpute._inputs import check_groups
+from gnnimpute._inputs import check_groups, require_key
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np
     if basis is None:
         basis = next((name for name in ("X_umap", "X_tsne") if name in adata.obsm), None)
     if basis is not None:
-        if basis not in adata.obsm:
-            msg = f"adata.obsm has no {basis!r}. {suggestion(basis, adata.obsm)}"
-            raise KeyError(msg)
+        require_key(adata, "obsm", basis)
         return np.asarray(adata.obsm[basis], dtype=np.float64)[:, :2], basis.removeprefix("X_").upper()
     latent = np.asarray(adata.obsm[key], dtype=np.float64)
     known = np.isfinite(latent).all(1)

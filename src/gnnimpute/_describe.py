@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnnimpute import _keys
+from gnnimpute import _keys, pp
 from gnnimpute._counts import check_counts
 from gnnimpute._genes import positions
 from gnnimpute._names import barcode_like, gene_like, looks_transposed, mitochondrial
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
-
-LEAST_GENES = 200
-"""Detected genes that quality control asks of a cell by default: ``simulate`` says how to go on with fewer."""
 
 N_LOOKED_AT = 2000
 """Cells looked at to tell what a matrix holds."""
@@ -82,7 +80,8 @@ def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> li
 def simulated(adata: AnnData, out: Path, found: tuple[int, int]) -> str:
     """What ``simulate`` has made, given the number of non-zeros after and before dropout."""
     zeros, lost = 1 - found[0] / (adata.n_obs * adata.n_vars), 1 - found[0] / max(found[1], 1)
-    few = ["--min-genes", "0"] if found[0] < 2 * LEAST_GENES * adata.n_obs else []
+    asked = inspect.signature(pp.prepare).parameters["min_genes"].default  # detected genes of a cell
+    few = ["--min-genes", "0"] if found[0] < 2 * asked * adata.n_obs else []
     on = shlex.join(["gnnimpute", "impute", str(out), str(out.with_name(f"{out.stem}_imputed{out.suffix}")), *few])
     groups = adata.obs["group"].value_counts(sort=False)
     return "\n".join(

@@ -16,7 +16,7 @@ from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import check_groups, counts_of, embedding_of, labels_of
+from gnnimpute._inputs import counts_of, embedding_of, labels_of
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
@@ -121,7 +121,7 @@ def evaluate(
     check_config(config, may_be_none=True)
     config = config or Config()
     _keys.check_name(key_added)
-    _check(adata, estimate, config, cluster_key=cluster_key, seeds=seeds)
+    _check(estimate, config, seeds=seeds)
     counts = counts_of(adata, layer, allow_non_counts=False)
     require_in_memory(counts)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])
@@ -185,7 +185,7 @@ def _trials(
         yield trial
 
 
-def _check(adata: AnnData, estimate: str, config: Config, *, cluster_key: str | None, seeds: Sequence[int]) -> None:
+def _check(estimate: str, config: Config, *, seeds: Sequence[int]) -> None:
     if estimate not in {"mean", "posterior"}:
         msg = f"estimate={estimate!r} cannot be judged by hidden molecules: take 'mean' or 'posterior', or compare "
         msg += "with other methods on hidden non-zeros: gnnimpute benchmark DATA --mask 0.1."
@@ -194,8 +194,6 @@ def _check(adata: AnnData, estimate: str, config: Config, *, cluster_key: str | 
         msg = f"estimate='posterior' needs a model trained on hidden molecules, not hide={config.hide!r}."
         raise ValueError(msg)
     check_seeds(seeds)
-    if cluster_key is not None:
-        check_groups(adata, cluster_key)
 
 
 def _drawn(n_obs: int, most: int, seed: int) -> NDArray[np.int64]:

@@ -126,7 +126,7 @@ def impute(
         ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
-    check_asked(config=config, imputer=imputer, interval=interval, rng=rng)
+    check_asked(config=config, imputer=imputer, rng=rng)
     check_key(adata, key_added)
     warn_if_useless(adata, estimate)
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)

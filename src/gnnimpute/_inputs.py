@@ -110,6 +110,13 @@ def _holds_counts(matrix: Any) -> bool:
     return True
 
 
+def require_key(adata: AnnData, slot: str, key: str) -> None:
+    """Raise KeyError, with near names, if a slot of an AnnData has no such key."""
+    if key not in (there := getattr(adata, slot)):
+        msg = f"adata.{slot} has no {key!r}. {suggestion(key, there)}"
+        raise KeyError(msg)
+
+
 def embedding_of(adata: AnnData, use_rep: str) -> NDArray[Any]:
     """Embedding of `obsm`, of shape (n_obs, n_dimensions), dense.
 
@@ -120,9 +127,7 @@ def embedding_of(adata: AnnData, use_rep: str) -> NDArray[Any]:
     TypeError
         If it does not hold numbers.
     """
-    if use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
-        raise KeyError(msg)
+    require_key(adata, "obsm", use_rep)
     points = adata.obsm[use_rep]
     points = points.toarray() if sp.issparse(points) else np.asarray(points)
     if points.ndim != 2 or points.dtype.kind not in "biuf":
@@ -147,9 +152,7 @@ def check_groups(adata: AnnData, key: str) -> None:
     ValueError
         If it holds many different numbers.
     """
-    if key not in adata.obs:
-        msg = f"adata.obs has no {key!r}. {suggestion(key, adata.obs)}"
-        raise KeyError(msg)
+    require_key(adata, "obs", key)
     if is_measure(column := adata.obs[key]):
         msg = (
             f"adata.obs[{key!r}] holds {column.nunique():,} different numbers, too many for groups: name a column of "
@@ -180,9 +183,7 @@ def labels_of(adata: AnnData, key: str, cells: NDArray[np.int64]) -> NDArray[np.
 
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:
     """Number of the batch of each cell."""
-    if key not in adata.obs:
-        msg = f"adata.obs has no {key!r}. {suggestion(key, adata.obs)}"
-        raise KeyError(msg)
+    require_key(adata, "obs", key)
     codes: NDArray[np.int64] = adata.obs[key].astype("category").cat.codes.to_numpy(dtype=np.int64)
     if (missing := np.flatnonzero(codes < 0)).size:
         msg = f"adata.obs[{key!r}] is missing for {missing.size} cells, first for {adata.obs_names[missing[0]]!r}."

@@ -14,9 +14,8 @@ from gnnimpute import _writers, io, pp, tl
 from gnnimpute._atomic import replacing
 from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
-from gnnimpute._inputs import batches_of, counts_of
+from gnnimpute._inputs import batches_of, counts_of, require_key
 from gnnimpute._lazy import read_lazy
-from gnnimpute._names import suggestion
 from gnnimpute._stored_layer import FINISHED, Stored, write_layer
 
 if TYPE_CHECKING:
@@ -137,9 +136,8 @@ def _check_keys(adata: AnnData, prepare: dict[str, Any], fit: dict[str, Any]) ->
     for options in (prepare, fit):
         if (batch_key := options.get("batch_key")) is not None:
             batches_of(adata, batch_key)
-    if (use_rep := fit.get("use_rep")) is not None and use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}. {suggestion(use_rep, adata.obsm)}"
-        raise KeyError(msg)
+    if (use_rep := fit.get("use_rep")) is not None:
+        require_key(adata, "obsm", use_rep)
 
 
 def announce(adata: AnnData, out: Path, *, config: Config, stored: Stored, n_there: int = 0) -> None:

@@ -169,11 +169,11 @@ def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64],
 
 def at_median_total(adata: AnnData, cells: NDArray[np.int64], key: str) -> sp.csr_matrix:
     """Counts of some cells on the scale of normalised values, of shape (n_cells, n_vars)."""
-    counts = sp.csr_matrix(counts_of(adata, key)[cells], dtype=np.float64)
+    counts = sp.csr_matrix(read_counts(adata, key)[cells], dtype=np.float64)
     return sp.csr_matrix(sp.diags(1 / depths(adata, cells, key)) @ counts)
 
 
-def counts_of(adata: AnnData, key: str) -> Any:
+def read_counts(adata: AnnData, key: str) -> Any:
     """The counts that were imputed, or else would be."""
     layer = adata.uns[key]["layer"] if key in adata.uns else _keys.COUNTS
     return adata.X if layer == "X" else adata.layers[layer]

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from gnnimpute import _keys
 from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
-from gnnimpute.report._shown import counts_of
+from gnnimpute.report._shown import read_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ Rows = list[tuple[str, str]]
 def quality_rows(adata: AnnData, key: str) -> Rows:
     """Cells and genes, and what each rule set aside."""
     passing, modelled = (frame[_keys.PASS].to_numpy(dtype=bool) for frame in (adata.obs, adata.var))
-    counts = counts_of(adata, key)
+    counts = read_counts(adata, key)
     seen = counts.nnz if sp.issparse(counts) else np.count_nonzero(counts)
     rows = [
         ("cells", f"{passing.sum():,} of {adata.n_obs:,} are modelled"),
