@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from scipy import integrate, stats
 
-from gnnimpute._estimates import detected, mean_of_detected, posterior
+from gnnimpute._estimates import detected, likely_count, mean_of_detected, posterior
 from gnnimpute._prior import Spread
 
 means = st.floats(1e-5, 1e4)
@@ -58,9 +58,40 @@ def test_detected_is_the_mean_of_counts_that_are_not_zero(rng: np.random.Generat
     np.testing.assert_allclose(detected(mean), expected, rtol=0.01)
 
 
+@pytest.mark.parametrize("expected", [1, 1.1, 1.24, 1.26, 1.4, 1.49])
+def test_likely_count_is_least_in_error_by_square_and_absolute_value_of_counts_of_one_and_two(expected: float) -> None:
+    candidates = np.linspace(1, 2, 10_001)
+    error = [
+        share * ((candidates - count) ** 2 + abs(candidates - count))
+        for count, share in ((1, 2 - expected), (2, expected - 1))
+    ]
+    best = candidates[np.argmin(sum(error))]
+    assert likely_count(np.array([expected]))[0] == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.3, 0.7])
+def test_likely_count_has_less_error_of_both_kinds_than_the_expected_one(rng: np.random.Generator, mean: float) -> None:
+    counts = rng.poisson(mean, size=400_000)
+    counts = counts[counts > 0]
+    expected = abs(counts - detected(np.array([mean])))
+    likely = abs(counts - likely_count(detected(np.array([mean]))))
+    assert np.mean(likely) < 0.97 * np.mean(expected)
+    assert np.mean(likely**2 + likely) < np.mean(expected**2 + expected)
+
+
+@no_deadline
+@given(value=st.floats(1, 1e5), more=st.floats(0, 1))
+def test_likely_count_is_one_at_least_keeps_what_is_large_and_never_falls(value: float, more: float) -> None:
+    lower, upper = likely_count(np.array([value, value + more], np.float32))
+    assert lower.dtype == np.float32
+    assert 1 <= lower <= min(np.float32(value), upper)
+    assert lower == np.float32(value) if value >= 1.5 else lower >= value - 0.25 - 1e-6
+
+
 def test_estimates_leave_their_input_alone() -> None:
     mean = np.array([0.0, 2.0], np.float32)
     detected(mean)
+    likely_count(mean)
     mean_of_detected(mean)
     posterior(mean, mean, Spread(np.ones(2, np.float32), np.ones(2, np.float32)))
     assert mean.tolist() == [0, 2]

@@ -1,4 +1,4 @@
-"""Which question an output answers: the mean, the value behind a dropout, or the mean given the cell's own count."""
+"""Which question an output answers: the mean, the count behind a dropout, or the mean given the cell's own count."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def detected(mean: Floats) -> Floats:
     r"""Expected count given that it is at least one, :math:`\lambda / (1 - e^{-\lambda})`.
 
-    The value behind a zero that is a dropout, and what the paper's metric asks for.
+    What :func:`likely_count` starts from where a network says how much is expressed.
 
     Parameters
     ----------
@@ -47,6 +47,24 @@ def mean_of_detected(value: Floats) -> Floats:
     d = np.maximum(beyond, 1e-4) + 1
     mean: Floats = np.where(beyond < 1e-4, 2 * beyond - 2 / 3 * beyond**2, d + lambertw(-d * np.exp(-d)).real)
     return mean.astype(value.dtype)
+
+
+def likely_count(value: Floats) -> Floats:
+    r"""Count that is least in error, by square and by absolute value, of a gene that was detected.
+
+    .. math:: \operatorname{argmin}_x E\left[(y - x)^2 + |y - x|\right]
+
+    Most such counts are one. Of a small expectation :math:`m = E[y \mid y \ge 1]` nearly all others are two, so that
+    :math:`y = 1` with a probability of :math:`2 - m`, and the least is at :math:`\max(1, 2m - 3/2)` up to
+    :math:`m = 3/2`. Of larger ones no single count is likely: they stay as they are expected.
+
+    Parameters
+    ----------
+    value
+        Expected counts given detection :math:`m`, of any shape, >= 1.
+    """
+    count: Floats = np.maximum(np.minimum(value, 2 * value - 1.5), 1)
+    return count
 
 
 def posterior(mean: Floats, counts: Floats, spread: Spread) -> Floats:

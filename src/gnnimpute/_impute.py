@@ -69,7 +69,7 @@ def impute(
     imputer
         A fitted imputer to use, whose genes are matched by name; by default :func:`fit` makes one.
     estimate
-        ``mean``: expected expression. ``detected``: expected value given that the gene was detected, the value behind a
+        ``mean``: expected expression. ``detected``: likely count given that the gene was detected, what is behind a
         dropout. ``posterior``: expected expression given the cell's own counts too.
     output
         ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth. ``log1p``:

@@ -154,7 +154,7 @@ class GNNImputer:
         cells
             Positions, or a mask, of the cells to impute; by default all.
         estimate
-            ``mean``: expected expression. ``detected``: expected value given that the gene was detected, the value
+            ``mean``: expected expression. ``detected``: likely count given that the gene was detected, what is
             behind a dropout. ``posterior``: expected expression given the cell's own counts too.
         output
             ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth.

@@ -133,7 +133,7 @@ def _values(
     rows = Rows.of(counts, network)
     latent = embed(network, rows, graph)
     values = np.zeros(counts.shape, dtype=np.float32)
-    decoder = Decoder(network, config, None)
+    decoder = Decoder(network, config, likely=False)  # the paper's values are by squared error alone
     if covary:
         decoder = replace(decoder, covarying=covarying_of(decoder, rows, latent))
     for c, block in decoder.blocks(rows, latent, cells, estimate="detected", output="counts"):

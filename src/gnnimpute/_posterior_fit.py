@@ -67,7 +67,7 @@ def posterior_of(decoder: Decoder, split: Split, latent: torch.Tensor) -> Poster
 def covarying_of(decoder: Decoder, rows: Rows, latent: torch.Tensor) -> Covarying:
     """Which genes covary; none do without a linear part, nor where no estimate makes use of it."""
     estimate: Estimate = "detected" if decoder.predicts_beyond_one else "mean"
-    alone, cells = replace(decoder, covarying=None), _fitted_on(latent)
+    alone, cells = replace(decoder, covarying=None, likely=False), _fitted_on(latent)
     with closing(alone.blocks(rows, latent, cells, estimate=estimate, output="counts")) as blocks:
         return _covarying(decoder, rows, cells, blocks)
 

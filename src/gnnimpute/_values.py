@@ -12,7 +12,7 @@ import torch
 from gnnimpute._cells import chosen_cells
 from gnnimpute._config import Estimate, Output
 from gnnimpute._counts import divisors
-from gnnimpute._estimates import detected, mean_of_detected, posterior
+from gnnimpute._estimates import detected, likely_count, mean_of_detected, posterior
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks
 from gnnimpute._threads import side_by_side_map
@@ -45,6 +45,8 @@ class Decoder:
     """What the average of each gene has to say, for the posterior."""
     covarying: Covarying | None = None
     """Which genes covary, for the posterior and for values of hidden non-zeros."""
+    likely: bool = True
+    """Whether ``detected`` is a likely count; else it is the expected one, which other estimates are made of."""
 
     def blocks(
         self,
@@ -83,16 +85,15 @@ class Decoder:
         """
         depth = (divisors(total) / float(self.network.target_total)).astype(np.float32)[:, None]
         value = decoded * depth
+        count = likely_count if self.likely else np.asarray
         if self.predicts_beyond_one:
             molecule = unit[:, None]
             value = 1 + value / molecule
-            if estimate == "detected":
-                value = value if own is None else np.maximum(self.given(value, own / molecule, columns), 1)
-            else:
-                value = mean_of_detected(value)
-            value *= molecule
+            if own is not None and estimate == "detected":
+                value = np.maximum(self.given(value, own / molecule, columns), 1)
+            value = molecule * (count(value) if estimate == "detected" else mean_of_detected(value))
         elif estimate == "detected":
-            value = detected(value)
+            value = count(detected(value))
         if estimate == "posterior" and own is not None and self.spread is not None:
             prior = self.prior(value, own, total=divisors(total)[:, None], columns=columns)
             value = posterior(prior, own, self.spread.of(columns).known())
