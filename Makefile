@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
 ARGS ?=
+# The versions to set up with: constraints-oldest.txt has the least that pyproject.toml allows.
+CONSTRAINTS ?= constraints.txt
 # Real data for `make paper`; without a folder it downloads what it can.
 DATA_DIR ?= $(or $(GNNIMPUTE_DATA),$(wildcard ../shared/data))
 # Threads that wait by spinning cost minutes where the cores are shared.
@@ -16,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --constraint constraints.txt
+INSTALL := $(PIP) install --quiet --constraint $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo report paper test lint format types docs wheel clean
@@ -77,7 +79,7 @@ $(VENV)/.created:
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) --editable .
 	@touch $@
 

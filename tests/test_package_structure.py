@@ -328,6 +328,14 @@ def test_declared_dependencies_are_those_imported() -> None:
     assert declared == {"scikit-learn" if name == "sklearn" else name for name in imported}
 
 
+def test_the_oldest_versions_are_the_least_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    least = {re.sub(r"\[\w+\]", "", line).replace(">=", "==") for line in lines}
+    oldest = {line for line in (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").split() if "==" in line}
+    assert {line for line in least ^ oldest if not line.startswith("torch==")} == set()
+
+
 # Names
 
 
