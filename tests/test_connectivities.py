@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 import pytest
 import scanpy as sc
@@ -7,6 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from gnnimpute._connectivities import connectivities, neighbor_distances, scanpy_graph, spread_graph
 from gnnimpute._graph import NeighborGraph
@@ -21,6 +24,8 @@ def graph_of(embedding, k, batches=None):
 @pytest.mark.filterwarnings("ignore")  # those of UMAP's imports are not ours
 @pytest.mark.parametrize("k", [2, 5, 14])
 def test_equal_to_scanpy(rng, k):
+    if Version(version("umap-learn")) < Version("0.5.12"):
+        pytest.skip("earlier UMAP, which scanpy asks, gives few neighbours other weights")
     points = rng.normal(size=(300, 8)).astype(np.float32)
     adata = AnnData(points)
     sc.pp.neighbors(adata, n_neighbors=k + 1, use_rep="X")
