@@ -13,7 +13,7 @@ from anndata import AnnData
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnimpute import Config, GNNImputer, NeighborGraph, metrics, tl
+from gnnimpute import Config, GNNImputer, NeighborGraph, _values, metrics, tl
 from gnnimpute._absent import reader
 from gnnimpute._covarying import FEWEST, LEAST, MOST, N_GENES, Covarying, fit_covarying, looked_at
 from gnnimpute._infer import embed
@@ -304,6 +304,16 @@ def test_values_of_hidden_non_zeros_follow_twins(counts: sp.csr_matrix, graph: N
     columns = np.arange(N_SEEN)
     lazy = OnDemand(Values(imputer._decoder, columns, "detected", "counts"), imputer.cells_, kept)
     np.testing.assert_allclose(lazy[:, [PAIRS[0][1]]], given[:, [PAIRS[0][1]]], rtol=1e-5)
+
+
+def test_expected_counts_say_which_genes_covary_not_likely_ones(
+    counts: sp.csr_matrix, graph: NeighborGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config.detected(n_hidden=8, n_latent=4, n_epochs=2, n_components=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(_values, "likely_count", lambda _: pytest.fail("a likely count was asked for"))
+        imputer = GNNImputer(config, device="cpu").fit(counts, graph, progress=False)
+    assert imputer.covarying_.weights.nnz
 
 
 def test_a_molecule_is_the_smallest_value_of_a_cell(counts: sp.csr_matrix, graph: NeighborGraph) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from gnnimpute import Config, NeighborGraph, metrics
+from gnnimpute import Config, NeighborGraph, _values, metrics
 from gnnimpute._labelled import impute_labelled
 
 SMALL = Config(
@@ -37,6 +37,13 @@ def test_values_are_at_least_one_molecule_on_the_scale_of_the_cell(hold_out, gra
     assert values.shape == hold_out.train.shape
     for cell, row in enumerate(hold_out.train):
         assert values[cell].min() >= row.data.min() * (1 - 1e-5)
+
+
+def test_values_are_expected_ones(hold_out, graph, monkeypatch):
+    """As the paper has them, by squared error alone."""
+    monkeypatch.setattr(_values, "likely_count", lambda _: pytest.fail("a likely count was asked for"))
+    config = Config(**(SMALL.to_dict() | {"n_components": 2}))
+    assert np.isfinite(impute_labelled(hold_out, graph, config=config).values).all()
 
 
 def test_learning_beats_the_least_possible_value(hold_out, graph):
