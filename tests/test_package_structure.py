@@ -55,7 +55,8 @@ LAYERS = (
     {"_adam", "_distributed", "_line", "_linear", "_linear_fit", "_linear_nonzeros", "_local", "_loss", "_nn"}
     | {"_device", "_directions", "_graph", "_graph_attention", "_multinomial", "_nearest", "_ridge", "_rows"}
     | {"_prior", "_prior_fit", "_sparse_rows", "_threads"},
-    {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
+    {"_abundant"}
+    | {"_borrowed", "_cells", "_checkpoint", "_estimates", "_infer", "_local_fit", "_train", "_training", "_validation"}
     | {"_attribution", "_posterior_fit", "_uncertainty", "_values"},
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval", "_latent"},
     # AnnData starts here

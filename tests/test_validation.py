@@ -81,12 +81,30 @@ def test_the_best_share_has_the_lowest_loss(validation: Validation) -> None:
     assert losses[best] == min(losses.values())
 
 
-def test_many_cells_are_not_all_asked(validation: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_validation, "VALIDATE_ON", 20)
-    some = replace(validation)
+def test_many_cells_are_not_all_asked(validation: Validation) -> None:
+    some = replace(validation, most_cells=20)
     assert some.loss(some.network) == some.loss(some.network)
     assert some.loss(some.network) != pytest.approx(expected(validation, some.network), rel=1e-4)
     assert some.loss(some.network) == pytest.approx(expected(validation, some.network), rel=0.5)
+
+
+def test_squared_errors_are_weighed_on_more_cells(validation: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few large values carry them; one cell in four says little of which share is best."""
+    asked: list[int] = []
+    original = Validation._losses
+
+    def losses(self: Validation, *arguments: object) -> list[float]:
+        asked.append(len(self._cells))
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Validation, "_losses", losses)
+    some = replace(validation, most_cells=20)
+    some.loss(some.network)
+    some.best_share()
+    assert asked == [20, 90 if validation.config.loss == "squared_error" else 20]
+    monkeypatch.setattr(_validation, "WEIGH_ON", 40)
+    some.best_share()
+    assert asked[-1] == (40 if validation.config.loss == "squared_error" else 20)
 
 
 def test_cells_of_which_nothing_was_held_out_are_not_asked(

@@ -80,6 +80,12 @@ class Covarying:
         whole = isinstance(genes, slice) and genes == slice(None)
         return self if whole else Covarying(self.weights[genes][:, genes])
 
+    def plus(self, genes: NDArray[np.int64], weights: Floats) -> Self:
+        """The same, with the weights of some genes for each other, of shape (n_these, n_these), added."""
+        more, n_genes = sp.coo_matrix(weights.astype(np.float32)), self.weights.shape[0]
+        added = sp.csr_matrix((more.data, (genes[more.row], genes[more.col])), (n_genes, n_genes))
+        return type(self)(sp.csr_matrix(self.weights + added))
+
     def partners(self, genes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of other genes that say something of these."""
         return np.setdiff1d(self.weights[genes].indices, genes)
@@ -104,11 +110,11 @@ def surprise(mean: Floats, counts: Floats) -> Floats:
     return value
 
 
-def looked_at(counts: sp.csr_matrix) -> NDArray[np.int64]:
-    """Positions of the genes that have molecules enough to show with which others they covary."""
+def looked_at(counts: sp.csr_matrix, most: int = N_GENES) -> NDArray[np.int64]:
+    """Positions of the genes, so many at most, that have molecules enough to show with which others they covary."""
     molecules = np.asarray(counts.sum(axis=0)).ravel()
-    most = np.argsort(-molecules, kind="stable")[:N_GENES]
-    return np.sort(most[molecules[most] >= FEWEST])
+    chosen = np.argsort(-molecules, kind="stable")[:most]
+    return np.sort(chosen[molecules[chosen] >= FEWEST])
 
 
 def fit_covarying(mean: Floats, counts: Floats, *, genes: NDArray[np.int64], n_genes: int) -> Covarying:

@@ -117,7 +117,7 @@ class GNNImputer:
         if self.config.hide == "molecules":
             spread, average, covarying = posterior_of(decoder, split, latent)
         else:
-            covarying = covarying_of(decoder, rows, latent)
+            covarying = covarying_of(decoder, rows, latent, graph=made)
         # At once: whoever interrupts the above has the fit of before, if there was one.
         self.genes_, self.network_, self.cells_ = names, trained.network, None
         self.spread_, self.average_, self.covarying_ = spread, average, covarying

@@ -135,7 +135,7 @@ def _values(
     values = np.zeros(counts.shape, dtype=np.float32)
     decoder = Decoder(network, config, likely=False)  # the paper's values are by squared error alone
     if covary:
-        decoder = replace(decoder, covarying=covarying_of(decoder, rows, latent))
+        decoder = replace(decoder, covarying=covarying_of(decoder, rows, latent, graph=graph))
     for c, block in decoder.blocks(rows, latent, cells, estimate="detected", output="counts"):
         values[cells[c]] = block
     return values

@@ -7,25 +7,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
+from gnnimpute._abundant import N_GENES, N_PARTS, Part, fit_abundant
 from gnnimpute._covarying import Covarying, fit_covarying, looked_at
-from gnnimpute._masking import hide_molecules
+from gnnimpute._infer import chunks, embed
+from gnnimpute._masking import hide_molecules, with_data
 from gnnimpute._prior_fit import fit_prior
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import torch
     from numpy.typing import NDArray
 
     from gnnimpute._config import Estimate
+    from gnnimpute._graph import NeighborGraph
     from gnnimpute._masking import Split
     from gnnimpute._prior import Average, Spread
     from gnnimpute._values import Decoder
 
 FIT_ON = 2048
-"""Most cells that all this is fitted on."""
+"""Most cells that all this is fitted on, but for genes with many molecules."""
+ABUNDANT_ON = 8192
+"""Most cells that what those say of each other is fitted on: each has its own regression, of non-zeros alone."""
 
 
 class Posterior(NamedTuple):
@@ -64,12 +69,38 @@ def posterior_of(decoder: Decoder, split: Split, latent: torch.Tensor) -> Poster
     return Posterior(*fit_prior(given(), share.astype(np.float32), ratio=rate / (1 - rate)), covarying)
 
 
-def covarying_of(decoder: Decoder, rows: Rows, latent: torch.Tensor) -> Covarying:
+def covarying_of(decoder: Decoder, rows: Rows, latent: torch.Tensor, *, graph: NeighborGraph) -> Covarying:
     """Which genes covary; none do without a linear part, nor where no estimate makes use of it."""
     estimate: Estimate = "detected" if decoder.predicts_beyond_one else "mean"
     alone, cells = replace(decoder, covarying=None, likely=False), _fitted_on(latent)
     with closing(alone.blocks(rows, latent, cells, estimate=estimate, output="counts")) as blocks:
-        return _covarying(decoder, rows, cells, blocks)
+        pairs = _covarying(decoder, rows, cells, blocks)
+    if not (decoder.config.n_components and decoder.predicts_beyond_one):
+        return pairs
+    cells = _fitted_on(latent, ABUNDANT_ON)
+    genes = looked_at(rows.counts[cells], N_GENES)
+    parts = list(_parts(alone, rows, graph, cells=cells, genes=genes))
+    return pairs.plus(genes, fit_abundant(parts, pairs.of(genes).weights.toarray()))
+
+
+def _parts(
+    alone: Decoder, rows: Rows, graph: NeighborGraph, *, cells: NDArray[np.int64], genes: NDArray[np.int64]
+) -> Iterator[Part]:
+    """Non-zeros of some cells and genes, a part at a time, and what is expected of them without that part."""
+    counts, unit = rows.counts, rows.unit[cells]
+    part = np.random.default_rng(0).integers(N_PARTS, size=counts.nnz)
+    for p in range(N_PARTS):
+        kept, hidden = (with_data(counts, counts.data * chosen) for chosen in (part != p, part == p))
+        read = replace(rows, counts=kept, kept_share=1 - 1 / N_PARTS, molecule=rows.unit)
+        latent, total = embed(alone.network, read, graph), read.total[cells]
+        expected = [
+            alone.scaled(
+                alone.decoded(latent[torch.from_numpy(cells[c]).to(latent.device)], genes),
+                total[c], unit[c], own=None, estimate="detected", output="counts", columns=genes,
+            ) for c in chunks(len(cells))
+        ]  # fmt: skip
+        own = (matrix[cells][:, genes].toarray() for matrix in (kept, hidden))
+        yield Part.of(*(values / unit[:, None] for values in (np.concatenate(expected), *own)))
 
 
 def _covarying(
@@ -90,6 +121,6 @@ def _covarying(
     return fit_covarying(expected, decoder.told(own, expected), genes=genes, n_genes=counts.shape[1])
 
 
-def _fitted_on(latent: torch.Tensor) -> NDArray[np.int64]:
+def _fitted_on(latent: torch.Tensor, most: int = FIT_ON) -> NDArray[np.int64]:
     """Positions of the cells that this is fitted on."""
-    return np.sort(np.random.default_rng(0).permutation(len(latent))[:FIT_ON])
+    return np.sort(np.random.default_rng(0).permutation(len(latent))[:most])

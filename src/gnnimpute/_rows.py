@@ -45,6 +45,8 @@ class Rows:
         Share of the molecules that genes which are there have; the others are not among `counts`, or 0.
     is_normalized
         Whether `counts` were scaled to `target_total` already, before some of them were masked.
+    molecule
+        One molecule of each cell, of shape (n_cells,), if `counts` no longer show it; by default :func:`units`.
     """
 
     counts: sp.csr_matrix
@@ -53,6 +55,7 @@ class Rows:
     kept_share: float = 1.0
     seen: float = 1.0
     is_normalized: bool = False
+    molecule: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, network: Autoencoder) -> Self:
@@ -69,8 +72,8 @@ class Rows:
 
     @cached_property
     def unit(self) -> NDArray[np.float32]:
-        """One molecule of each cell, of shape (n_cells,); see :func:`units`."""
-        return units(self.counts, are_scaled=self.is_normalized)
+        """One molecule of each cell, of shape (n_cells,)."""
+        return self.molecule if self.molecule is not None else units(self.counts, are_scaled=self.is_normalized)
 
     @property
     def log_depth(self) -> NDArray[np.float32]:

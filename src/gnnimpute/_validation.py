@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 VALIDATE_ON = 1024
 """Most cells that the validation loss is taken on: its noise is then far below the differences between epochs."""
+WEIGH_ON = 8192
+"""Most cells that the share of the linear part is chosen on, if by squared errors: a few large counts carry those."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the linear part in the result that are compared."""
 
@@ -49,6 +51,8 @@ class Validation:
         Settings of the loss.
     total
         What each cell had before anything was hidden from it, of shape (n_cells,).
+    most_cells
+        Most cells that losses are taken on.
     """
 
     network: Autoencoder
@@ -56,6 +60,7 @@ class Validation:
     graph: NeighborGraph
     config: Config
     total: NDArray[np.float64]
+    most_cells: int = VALIDATE_ON
     _lines: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
     """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
 
@@ -66,7 +71,9 @@ class Validation:
 
     def best_share(self) -> float:
         """The share of the linear part that has the lowest loss; that of the network may be left at another."""
-        return SHARES[int(np.argmin(self._losses(self.network, SHARES)))]
+        squared = self.config.loss == "squared_error"
+        judge = replace(self, most_cells=max(self.most_cells, WEIGH_ON)) if squared else self
+        return SHARES[int(np.argmin(judge._losses(self.network, SHARES)))]
 
     def latent(self, network: Autoencoder) -> Tensor:
         """Latent of all cells, from the counts that are read."""
@@ -90,7 +97,7 @@ class Validation:
     @cached_property
     def _cells(self) -> NDArray[np.int64]:
         some = np.flatnonzero(np.diff(self.split.held_out.indptr))
-        return np.sort(np.random.default_rng(0).permutation(some)[:VALIDATE_ON])
+        return np.sort(np.random.default_rng(0).permutation(some)[: self.most_cells])
 
     @cached_property
     def _hidden(self) -> list[Hidden]:
