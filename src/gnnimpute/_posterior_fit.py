@@ -91,7 +91,7 @@ def _parts(
     part = np.random.default_rng(0).integers(N_PARTS, size=counts.nnz)
     for p in range(N_PARTS):
         kept, hidden = (with_data(counts, counts.data * chosen) for chosen in (part != p, part == p))
-        read = replace(rows, counts=kept, kept_share=1 - 1 / N_PARTS, molecule=rows.unit)
+        read = replace(rows, counts=kept, kept_share=rows.kept_share * (1 - 1 / N_PARTS), molecule=rows.unit)
         latent, total = embed(alone.network, read, graph), read.total[cells]
         expected = [
             alone.scaled(
