@@ -37,13 +37,12 @@ def split(expected: np.ndarray, counts: np.ndarray, rng: np.random.Generator) ->
 def dense(parts: list[Part], pairs: np.ndarray, gene: int) -> np.ndarray:
     """The equation, one gene: rows of all cells and parts, and the penalty that predicts other cells best."""
     x, y, fold = [], [], []
-    for told, missed, size in parts:
-        for cell in np.flatnonzero(size[:, gene]):
-            others = np.where(np.arange(len(pairs)) == gene, 0, told[cell]).astype(float)
-            mean = size[cell, gene] / (1 - size[cell, gene])
-            root = np.sqrt(1 + mean)
-            x.append(root * size[cell, gene] * others)
-            y.append(root * (missed[cell, gene] - size[cell, gene] * pairs[gene] @ others))
+    for told, missed, means in parts:
+        for cell in np.flatnonzero(means[:, gene]):
+            others, mean = np.where(np.arange(len(pairs)) == gene, 0, told[cell]).astype(float), means[cell, gene]
+            root, size = np.sqrt(1 + mean), mean / (1 + mean)
+            x.append(root * size * others)
+            y.append(root * (missed[cell, gene] - size * pairs[gene] @ others))
             fold.append(cell % N_FOLDS)
     x, y, fold = np.array(x), np.array(y), np.array(fold)
     unit = (x**2).sum(0).max()
@@ -79,7 +78,7 @@ def test_a_part_tells_of_what_was_left_and_misses_what_was_hidden(seed: int) -> 
     surprise = (counts - expected) / (1 + expected)
     np.testing.assert_allclose(part.told, np.where(~hidden & (counts > 0), surprise, 0), rtol=1e-5)
     np.testing.assert_allclose(part.missed, np.where(hidden & (counts > 0), surprise, 0), rtol=1e-5)
-    np.testing.assert_allclose(part.size, np.where(hidden & (counts > 0), expected / (1 + expected), 0), rtol=1e-5)
+    np.testing.assert_allclose(part.mean, np.where(hidden & (counts > 0), expected, 0), rtol=1e-5)
 
 
 def test_what_many_know_a_little_of_is_found(rng: np.random.Generator) -> None:
@@ -106,6 +105,15 @@ def test_genes_are_fitted_a_few_at_a_time_and_alike(rng: np.random.Generator, mo
     whole = fit_abundant(parts, pairs)
     monkeypatch.setattr(_abundant, "_AT_ONCE", 5)
     np.testing.assert_allclose(fit_abundant(parts, pairs), whole, rtol=1e-6, atol=1e-9)
+
+
+def test_values_may_be_as_large_as_they_like(rng: np.random.Generator) -> None:
+    """As those of TPM of a few genes: no count is so large that its weight is none."""
+    expected, counts = simulated(rng, 0.3)
+    large = (expected * np.float32(1e9), counts * np.float32(1e9))
+    weights = fit_abundant(split(*large, rng), np.zeros((N_SEEN, N_SEEN)))
+    assert np.isfinite(weights).all()
+    assert weights.any()
 
 
 @pytest.mark.parametrize("n_genes", [0, 1])
@@ -149,7 +157,7 @@ def test_a_network_is_asked_about_what_it_has_not_read(
         _posterior_fit, "embed", lambda network, rows, graph: read.append(rows) or embed(network, rows, graph)
     )
     GNNImputer(CONFIG, device="cpu").fit(counts, graph, progress=False)
-    hidden = np.array([part.size > 0 for part in parts])
+    hidden = np.array([part.mean > 0 for part in parts])
     there = counts.toarray() > 0
     np.testing.assert_array_equal(hidden.sum(0), there)  # each non-zero once
     for part, rows, missing in zip(parts, read, hidden, strict=True):

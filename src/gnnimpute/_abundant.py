@@ -47,15 +47,14 @@ class Part(NamedTuple):
     """Surprise of those that were left; 0 elsewhere."""
     missed: Floats
     """Surprise of those that were hidden; 0 elsewhere."""
-    size: Floats
-    """How much of a factor shows in it, :math:`\\lambda / (1 + \\lambda)`; 0 where nothing was hidden."""
+    mean: Floats
+    """What is expected of those, :math:`\\lambda`; 0 elsewhere."""
 
     @classmethod
     def of(cls, expected: Floats, kept: Floats, hidden: Floats) -> Self:
         """From what is expected of a non-zero, and counts, 0 where there are none; each (n_cells, n_genes)."""
-        size = expected / (1 + expected)
         told, missed = surprise(expected, kept), surprise(expected, hidden)
-        return cls(np.where(kept > 0, told, 0), np.where(hidden > 0, missed, 0), np.where(hidden > 0, size, 0))
+        return cls(np.where(kept > 0, told, 0), np.where(hidden > 0, missed, 0), np.where(hidden > 0, expected, 0))
 
 
 def fit_abundant(parts: Sequence[Part], pairs: Floats) -> Floats:
@@ -90,10 +89,10 @@ def fit_abundant(parts: Sequence[Part], pairs: Floats) -> Floats:
 
 def _terms(part: Part, pairs: Floats, gene: int, cells: slice) -> tuple[Floats, Floats]:
     """Surprises of the other genes, and what pairs leave of that of the gene, weighted by the root of its noise."""
-    size = part.size[cells, gene]
-    hidden = size > 0
-    told, size = part.told[cells][hidden].astype(np.float64), size[hidden].astype(np.float64)
+    mean = part.mean[cells, gene].astype(np.float64)
+    hidden = mean > 0
+    told, mean = part.told[cells][hidden].astype(np.float64), mean[hidden]
     told[:, gene] = 0
-    weight = 1 / np.sqrt(1 - size)
+    root, size = np.sqrt(1 + mean), mean / (1 + mean)  # size: how much of a factor shows in the surprise
     left = part.missed[cells, gene][hidden] - size * (told @ pairs[gene])
-    return told * (weight * size)[:, None], weight * left
+    return told * (root * size)[:, None], root * left
