@@ -181,9 +181,15 @@ def test_hidden_non_zeros_are_predicted_better(
     assert given < 0.97 * error()
 
 
-def test_networks_of_molecules_have_none(
+def test_only_networks_of_non_zeros_with_a_line_have_them(
     counts: sp.csr_matrix, graph: NeighborGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_posterior_fit, "fit_abundant", lambda *_: pytest.fail("weights of hidden non-zeros"))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        _posterior_fit, "fit_abundant", lambda _, pairs: asked.append(len(pairs)) or np.zeros_like(pairs)
+    )
     for config in (Config(n_hidden=8, n_latent=4, n_epochs=1), Config.detected(n_hidden=8, n_epochs=1, n_components=0)):
         GNNImputer(config, device="cpu").fit(counts, graph, progress=False)
+    assert not asked
+    GNNImputer(CONFIG, device="cpu").fit(counts, graph, progress=False)
+    assert asked == [N_SEEN]
