@@ -69,6 +69,10 @@ class Hidden(NamedTuple):
         # The gradient of this takes less time than that of values[rows, cols].
         return values.take(self.rows * values.shape[1] + self.cols)
 
+    def scaled(self, molecules: Tensor, target_total: Tensor) -> Tensor:
+        """Of values of what was hidden, (nnz,), those of cells with a common total."""
+        return target_total / self.exposure[self.rows] * molecules
+
 
 def hidden_loss(network: Autoencoder, decoded: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
     r"""Loss of the decoded cells on what was hidden of them.
@@ -112,7 +116,9 @@ def is_of_hidden_alone(config: Config) -> bool:
     return config.hide == "nonzeros" or config.loss == "poisson"
 
 
-def entries_loss(network: Autoencoder, at_hidden: Tensor, hidden: Hidden, *, config: Config) -> Tensor:
+def entries_loss(
+    network: Autoencoder, at_hidden: Tensor, hidden: Hidden, *, config: Config, weights: Tensor | float = 1.0
+) -> Tensor:
     """The loss from what is predicted of the hidden entries, where that is enough.
 
     Parameters
@@ -125,11 +131,12 @@ def entries_loss(network: Autoencoder, at_hidden: Tensor, hidden: Hidden, *, con
         What was hidden.
     config
         Settings: `loss` and `hide`, such that :func:`is_of_hidden_alone`.
+    weights
+        Of each squared error, of shape (nnz,).
     """
     if config.loss == "squared_error":
-        scale = network.target_total / hidden.exposure[hidden.rows]
-        beyond = scale * (hidden.molecules - hidden.unit[hidden.rows])
-        return ((at_hidden - beyond) ** 2).sum() / max(len(hidden.rows), 1)
+        beyond = hidden.scaled(hidden.molecules - hidden.unit[hidden.rows], network.target_total)
+        return (weights * (at_hidden - beyond) ** 2).sum() / max(len(hidden.rows), 1)
     log_mean = at_hidden + _log_exposure(hidden)[hidden.rows]
     if config.hide == "nonzeros":
         dispersion = network.log_dispersion.exp() if config.loss == "negative_binomial" else None
@@ -147,8 +154,7 @@ def weight(hidden: Hidden, *, config: Config) -> Tensor:
 
 
 def _all_squared_errors(network: Autoencoder, decoded: Tensor, at_hidden: Tensor, hidden: Hidden) -> Tensor:
-    scale = network.target_total / hidden.exposure[hidden.rows]
-    error = ((at_hidden - scale * hidden.molecules) ** 2).sum()
+    error = ((at_hidden - hidden.scaled(hidden.molecules, network.target_total)) ** 2).sum()
     # A cell of which nothing is hidden says nothing about its shares.
     seen = hidden.exposure > 0
     zeros = ((decoded**2).sum(1) * seen).sum() - (at_hidden**2).sum()

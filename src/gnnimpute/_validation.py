@@ -53,6 +53,8 @@ class Validation:
         What each cell had before anything was hidden from it, of shape (n_cells,).
     most_cells
         Most cells that losses are taken on.
+    evenly
+        Whether squared errors of non-zeros are divided by the spread of their Poisson noise, as the line has it.
     """
 
     network: Autoencoder
@@ -61,6 +63,7 @@ class Validation:
     config: Config
     total: NDArray[np.float64]
     most_cells: int = VALIDATE_ON
+    evenly: bool = False
     _lines: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
     """Of each block: what the linear part predicts of the hidden entries, and of all genes of their cells."""
 
@@ -71,8 +74,10 @@ class Validation:
 
     def best_share(self) -> float:
         """The share of the linear part that has the lowest loss; that of the network may be left at another."""
-        squared = self.config.loss == "squared_error"
-        judge = replace(self, most_cells=max(self.most_cells, WEIGH_ON)) if squared else self
+        judge = self
+        if self.config.loss == "squared_error":
+            # A few large counts carry the sum of squares, and would choose by chance.
+            judge = replace(self, most_cells=max(self.most_cells, WEIGH_ON), evenly=True)
         return SHARES[int(np.argmin(judge._losses(self.network, SHARES)))]
 
     def latent(self, network: Autoencoder) -> Tensor:
@@ -131,6 +136,10 @@ class Validation:
         if b not in self._lines and network.linear is not None and latent.shape[1] > network.n_latent:
             values = network.linear(latent[:, network.n_latent :])
             self._lines[b] = hidden.at(values), values.sum(1)[hidden.rows]
+        weights: Tensor | float = 1.0
+        if self.evenly:
+            molecule = hidden.scaled(hidden.unit[hidden.rows], network.target_total)
+            weights = (molecule * (self._lines[b][0] + molecule)).rsqrt()
         for share in shares:
             mixed = own
             if share and network.is_share:
@@ -138,7 +147,7 @@ class Validation:
                 mixed = (own.exp().lerp(line, share) / (1 - share + share * total)).log()
             elif share:
                 mixed = own.lerp(self._lines[b][0], share)
-            yield entries_loss(network, mixed, hidden, config=self.config)
+            yield entries_loss(network, mixed, hidden, config=self.config, weights=weights)
 
     def _each_of_all(self, network: Autoencoder, latent: Tensor, b: int, shares: Sequence[float]) -> Iterator[Tensor]:
         """The same where the loss takes all entries."""
