@@ -215,3 +215,7 @@ def test_results_after_other_quality_control_are_refused(adata: anndata.AnnData,
     assert list(run({"tiny": adata}, quality={"min_genes": 5}, **options)) == first
     with pytest.raises(ValueError, match=r"of 'tiny' after quality control with min_genes=5, .* be min_genes=6: name"):
         list(run({"tiny": adata}, quality={"min_genes": 6}, **options))
+    defaults = {"min_genes": 5, "min_cells": 3, "max_genes": None, "max_mito_pct": "mad", "max_total": "mad"}
+    assert list(run({"tiny": adata}, quality=defaults, **options)) == first
+    with pytest.raises(ValueError, match=r"with max_total=mad, and now it is to be max_total=900: name"):
+        list(run({"tiny": adata}, quality=defaults | {"max_total": 900}, **options))

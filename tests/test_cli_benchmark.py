@@ -165,7 +165,7 @@ def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("gnnimpute._results.read", lambda _: None)
     monkeypatch.setattr("gnnimpute._cli_benchmark._report", lambda *_, **__: None)
     asked = ["--seeds", 3, "--thin", 0.1, "--thin", 0.8, "--time-limit", 9, "--threads", 1, "--retry", "--epochs", 5]
-    asked += ["--config", '{"n_heads": 3}']
+    asked += ["--config", '{"n_heads": 3}', "--max-genes", 1999, "--max-mito-pct", 5, "--max-total", "none"]
     asked += [
         "--cells",
         tmp_path / "cells.csv",
@@ -191,7 +191,9 @@ def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: p
     assert first["cells"] == tmp_path / "cells.csv"
     assert second["cells"] is None
     assert (first["budget"].time_limit, first["budget"].threads) == (9, 1)
-    assert first["quality"] == {"min_genes": 7, "min_cells": 2}
+    defaults = {"min_genes": 200, "min_cells": 3, "max_genes": None, "max_mito_pct": "mad", "max_total": "mad"}
+    given = {"min_genes": 7, "min_cells": 2, "max_genes": 1999, "max_mito_pct": 5, "max_total": None}
+    assert (first["quality"], second["quality"]) == (given, defaults)
     assert [(method.name, method.arguments) for method in first["methods"]] == [
         ("gnnimpute", ("--config", '{"n_epochs": 5, "n_heads": 3}'))
     ]

@@ -98,6 +98,7 @@ def test_the_command_tries_the_layer_that_is_named_and_says_so(adata: AnnData, t
     both = AnnData(counts, layers={"counts": counts, "logged": counts.log1p(), "other": 2 * counts})
     io.write(both, tmp_path / "i n.h5ad", key=None)
     arguments = ["tune", str(tmp_path / "i n.h5ad"), "--time-limit", "0", "--min-genes", "5", "--n-hidden", "8"]
+    arguments += ["--max-mito-pct", "none", "--max-total", "1e6"]
     arguments += ["--n-latent", "4", "--n-epochs", "2", "--patience", "2"]
     refused = CliRunner().invoke(main, [*arguments, "--layer", "logged"])
     assert "adata.layers['logged'] is" in refused.stderr
@@ -107,5 +108,6 @@ def test_the_command_tries_the_layer_that_is_named_and_says_so(adata: AnnData, t
     assert "i n.h5ad' OUT --n-neighbors 5" in second.stdout
     assert "--layer other" in second.stdout
     assert "--min-genes 5" in second.stdout
+    assert "--max-mito-pct None --max-total 1000000.0" in second.stdout  # as impute takes them
     assert "--n-hidden 8" in second.stdout
     assert "no folder" in CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "no" / "x.csv")]).stderr

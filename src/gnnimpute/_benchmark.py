@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gnnimpute import io
+from gnnimpute import io, pp
 from gnnimpute._inputs import counts_of
 from gnnimpute._judge import Budget, Case, Protocol, failed, told
 from gnnimpute._paired import CellLosses
 from gnnimpute._progress import Progress
+from gnnimpute._quality import Limits
 from gnnimpute._results import Results, Run, settings_of
 
 if TYPE_CHECKING:
@@ -183,9 +186,10 @@ def _is_done(rows: list[Row], method: Method, *, quality: Mapping[str, Any], ret
     if not rows or rows[0]["status"] == "absent" or (retry and rows[0]["status"] != "ok"):
         return False
     settings = settings_of(rows[0])
-    if (limits := settings.get("quality", quality)) != quality:  # results of earlier versions do not say
-        there, here = (", ".join(f"{name}={value}" for name, value in sorted(each.items())) or "the defaults"
-                       for each in (limits, quality))  # fmt: skip
+    # Results of earlier versions do not say.
+    limits = [_all_limits(each) for each in (settings.get("quality", quality), quality)]
+    if other := [name for name in limits[0] if limits[0][name] != limits[1][name]]:
+        there, here = (", ".join(f"{name}={each[name]}" for name in other) for each in limits)
         msg = f"{out} has results of {rows[0]['data']!r} after quality control with {there}, and now it is to be {here}"
         msg += ": name another file with --out."
         raise ValueError(msg)
@@ -196,6 +200,12 @@ def _is_done(rows: list[Row], method: Method, *, quality: Mapping[str, Any], ret
         )
         raise ValueError(msg)
     return True
+
+
+def _all_limits(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits of quality control, also those that are left at their defaults."""
+    asked = inspect.signature(pp.prepare).parameters
+    return {limit.name: quality.get(limit.name, asked[limit.name].default) for limit in fields(Limits)}
 
 
 def _check_same_data(case: Case | ValueError, rows: list[Row], out: Path | None) -> None:

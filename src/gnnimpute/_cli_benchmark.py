@@ -15,6 +15,7 @@ import click
 from gnnimpute._atomic import check_place, replacing
 from gnnimpute._cli_read import orientation_option
 from gnnimpute._command import INTERRUPTED, Command, Option
+from gnnimpute._options import QUALITY_NAMES, quality_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +84,7 @@ Examples:
          help="Hide this share of each gene's non-zeros, and no molecules unless --thin is given too. May be given "
          "again.")  # fmt: skip
 @_hidden("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of seeds, from 0.")
-@_hidden("--min-genes", type=int, default=200, show_default=True, help="Least detected genes of a cell, after hiding.")
-@_hidden("--min-cells", type=int, default=3, show_default=True, help="Least cells that a gene is detected in.")
+@partial(quality_options, section="Quality control (after hiding; what fails is left out)")
 @_run("--time-limit", type=click.FloatRange(min=0, min_open=True), default=1200, show_default=True,
       help="Seconds after which a method is stopped.")  # fmt: skip
 @_run("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of each method.")
@@ -170,7 +170,7 @@ def _compare(
         retry=options["retry"],
         layer=options["layer"],
         orientation=options["orientation"],
-        quality={name: options[name] for name in ("min_genes", "min_cells")},
+        quality={name: options[name] for name in QUALITY_NAMES},
         progress=False if quiet else None,
     )
     for _ in rows:

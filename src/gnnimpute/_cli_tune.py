@@ -14,7 +14,7 @@ import gnnimpute as gi
 from gnnimpute._atomic import check_place, replacing
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import Command, Option
-from gnnimpute._options import config_of, settings
+from gnnimpute._options import QUALITY_NAMES, config_of, quality_options, settings
 
 PATH = click.Path(path_type=Path)
 _run = partial(click.option, cls=Option, section="Run")
@@ -34,12 +34,12 @@ Examples:
 @_files("--out", type=PATH, help="CSV to write the trials to; it must not exist.")
 @_run("--n-neighbors", type=int, default=5, show_default=True, help="Neighbors to begin with.")
 @_run("--batch-key", help="Column of obs: neighbors are sought within each batch.")
-@_run("--min-genes", type=int, default=200, show_default=True, help="Least detected genes of a cell.")
 @_run("--time-limit", type=click.FloatRange(min=0), default=600, show_default=True,
       help="Seconds: no further trial is begun that is not likely to end before.")  # fmt: skip
 @_run("--max-cells", type=click.IntRange(min=1), default=3000, show_default=True, help="Most cells to try on.")
 @_run("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed.")
 @_run("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
+@quality_options
 @settings
 def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None:
     """Choose neighbours, latent size and when to stop for the counts in IN, by molecules of IN that were hidden.
@@ -55,7 +55,7 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
             raise FileExistsError(msg)
         check_place(out)
     adata = read(source, options)
-    prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "min_genes", "device")}
+    prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "device", *QUALITY_NAMES)}
     gi.pp.prepare(adata, **prepared, rng=options["seed"])
     limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
     tuned = gi.tl.tune(adata, layer=options["layer"], config=config, rng=options["seed"], **limits)

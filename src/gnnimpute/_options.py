@@ -33,7 +33,6 @@ GRAPH = "Neighbors"
 QUALITY_NAMES = ("min_genes", "min_cells", "max_genes", "max_mito_pct", "max_total")
 """Options of :func:`quality_options`."""
 
-_quality = partial(click.option, cls=Option, section=QUALITY, show_default=True)
 _graph = partial(click.option, cls=Option, section=GRAPH, show_default=True)
 
 
@@ -98,15 +97,16 @@ def misuse(message: str) -> NoReturn:
     raise click.UsageError(message)
 
 
-def quality_options(command: Decorated) -> Decorated:
+def quality_options(command: Decorated, *, section: str = QUALITY) -> Decorated:
     """Add the limits of quality control."""
+    quality = partial(click.option, cls=Option, section=section, show_default=True)
     for option in reversed(
         [
-            _quality("--min-genes", type=int, default=200, help="Least detected genes of a cell."),
-            _quality("--min-cells", type=int, default=3, help="Least cells that a gene is detected in."),
-            _quality("--max-genes", type=int, show_default="no limit", help="Most detected genes of a cell."),
-            _quality("--max-mito-pct", type=Limit(), default="mad", help="Most mitochondrial counts, in %."),
-            _quality("--max-total", type=Limit(), default="mad", help="Most counts of a cell."),
+            quality("--min-genes", type=int, default=200, help="Least detected genes of a cell."),
+            quality("--min-cells", type=int, default=3, help="Least cells that a gene is detected in."),
+            quality("--max-genes", type=int, show_default="no limit", help="Most detected genes of a cell."),
+            quality("--max-mito-pct", type=Limit(), default="mad", help="Most mitochondrial counts, in %."),
+            quality("--max-total", type=Limit(), default="mad", help="Most counts of a cell."),
         ]
     ):
         command = option(command)
