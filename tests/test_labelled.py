@@ -112,6 +112,15 @@ def test_curves_are_the_metrics_of_the_cells(normalized, hold_out, graph, prefix
         assert imputed.history[name][imputed.best_epoch] == pytest.approx(value, rel=1e-4)
 
 
+def test_the_validation_loss_is_the_squared_error_of_masked_values(counts, graph):
+    """Also of cells whose values are all whole, though they are scaled: what a molecule is, is not 1 there."""
+    twice = sp.csr_matrix(2 * counts).astype(np.float32)
+    hold_out = metrics.LabelledHoldOut.mask(twice, 0.2, split=metrics.split_cells(twice.shape[0], rng=0), rng=0)
+    config = replace(SMALL, n_components=0, reads="genes")
+    history = impute_labelled(hold_out, graph, config=config, curves=True).history
+    np.testing.assert_allclose(history["validation"], history["mse"], rtol=1e-4)
+
+
 def test_the_same_seed_gives_the_same_bits(hold_out, graph):
     first, second = (impute_labelled(hold_out, graph, config=SMALL, rng=3).values for _ in range(2))
     np.testing.assert_array_equal(first, second)

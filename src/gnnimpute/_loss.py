@@ -43,13 +43,14 @@ class Hidden(NamedTuple):
         *,
         labels: sp.csr_matrix | None = None,
         total: NDArray[np.float64] | None = None,
+        are_scaled: bool = False,
         device: torch.device | str = "cpu",
     ) -> Hidden:
         """Prepare the hidden part of some cells as a target.
 
         Single molecules are hidden everywhere, so the hidden total is the exposure; a hidden non-zero is a whole entry,
         so the exposure is all that the cell had: `total`, by default both parts. `labels` are further targets, which
-        the cell never had.
+        the cell never had. `are_scaled` says that no value is a count, though those of a cell may all be whole.
         """
         entries = (hidden if labels is None else hidden + labels).tocoo()
         if config.hide == "molecules":
@@ -61,7 +62,7 @@ class Hidden(NamedTuple):
             torch.from_numpy(entries.col.astype(np.int64)).to(device),
             torch.from_numpy(entries.data.astype(np.float32)).to(device),
             torch.from_numpy(exposure.astype(np.float32)).to(device),
-            torch.from_numpy(units(kept, are_scaled=labels is not None)).to(device),
+            torch.from_numpy(units(kept, are_scaled=are_scaled)).to(device),
         )
 
     def at(self, values: Tensor) -> Tensor:

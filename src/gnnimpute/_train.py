@@ -160,8 +160,9 @@ def _epoch(
             latent = _encode(state.network, inputs, graph.block(seeds))
             known = None if labels is None else labels.values[seeds]
             hidden = Hidden.of(
-                split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds], device=device
-            )
+                split.held_out[seeds], split.kept[seeds], config, labels=known, total=state.total[seeds],
+                are_scaled=state.network.is_normalized, device=device,
+            )  # fmt: skip
             loss = _loss(state.network, latent, hidden, config, threads)
             state.optimizer.zero_grad()
             loss = state.team.backward(state.network.parameters(), loss, partial(weight, hidden, config=config))

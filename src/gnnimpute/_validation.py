@@ -108,7 +108,11 @@ class Validation:
     def _hidden(self) -> list[Hidden]:
         device, (kept, held_out) = self.network.mean.device, (self.split.kept, self.split.held_out)
         blocks = [self._cells[c] for c in chunks(len(self._cells), self._at_once)]
-        return [Hidden.of(held_out[c], kept[c], self.config, total=self.total[c], device=device) for c in blocks]
+        are_scaled = self.network.is_normalized
+        return [
+            Hidden.of(held_out[c], kept[c], self.config, total=self.total[c], are_scaled=are_scaled, device=device)
+            for c in blocks
+        ]
 
     @torch.no_grad()
     def _losses(self, network: Autoencoder, shares: Sequence[float]) -> list[float]:
