@@ -250,17 +250,25 @@ def test_the_graph_of_the_labelled_protocol_is_of_what_is_left(setting: Any, mon
 
 def test_blind_methods_get_what_is_left(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[sp.csr_matrix] = []
-    monkeypatch.setattr(blind, "imputed", lambda *asked: given.append(asked[-1].X))
+    monkeypatch.setattr(blind, "imputed", lambda *asked, **_: given.append(asked[-1].X))
     adata = data.read(setting, data.KLEIN)
     counts = adata.layers["counts"]
     for made in (
-        clusters._Set(setting, data.KLEIN, adata, setting.out / "points.csv").matrices(),
+        clusters._Set(setting, data.KLEIN, adata, setting.out / "points.csv", seed=0).matrices(),
         markers._matrices(setting, adata, data.normalized(counts)),
     ):
         made["neighbour mean"][0]()
     left = HoldOut.mask(counts, 0.1, rng=0).train
     assert [(matrix != left).nnz for matrix in given] == [0, 0]
     assert left.nnz < 0.95 * counts.nnz
+
+
+def test_clusters_of_other_seeds_are_of_other_masks(setting: Any) -> None:
+    adata = data.read(setting, data.KLEIN)
+    some = [clusters._Set(setting, data.KLEIN, adata, setting.out / "p.csv", seed=seed).matrices() for seed in (0, 1)]
+    assert [clusters.RAW in matrices for matrices in some] == [True, False]
+    first, second = (matrices[clusters.MASKED][0]() for matrices in some)
+    assert (first != second).nnz > 0.1 * first.nnz
 
 
 def test_lost_values_are_on_the_scale_of_those_that_are_left(setting: Any) -> None:

@@ -133,7 +133,7 @@ def _troubles(path: Path) -> list[str]:
     return lines
 
 
-def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str = MEAN) -> Any:
+def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str = MEAN, seed: int = 0) -> Any:
     """What a method makes of counts, each cell at its total, of shape (n_cells, n_genes); or why it made nothing.
 
     Parameters
@@ -146,11 +146,13 @@ def imputed(setting: Setting, method: Method, adata: AnnData, *, estimate: str =
         Counts in `X`, after quality control.
     estimate
         Which estimate, if the method has it.
+    seed
+        Seed of the method.
     """
     with TemporaryDirectory(prefix="gnnimpute-") as folder:
         source, out = Path(folder) / "in.h5ad", Path(folder) / "out.h5ad"
         write_counts(adata, source)
-        outcome = method.run(adata, source, out, seed=0, time_limit=setting.time_limit, threads=setting.threads)
+        outcome = method.run(adata, source, out, seed=seed, time_limit=setting.time_limit, threads=setting.threads)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
         try:
