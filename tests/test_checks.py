@@ -25,10 +25,10 @@ GROUPS = np.repeat([0, 1], N // 2)
 
 
 class Fake:
-    """An imputer whose answer is known: of shape (n_cells, n_genes), at the median total."""
+    """An imputer whose answer is known: of shape (n_cells, n_genes), each cell as if it had so many molecules."""
 
-    def __init__(self, values: NDArray[np.float64], names: Sequence[str]) -> None:
-        self._values, self.genes_ = values.astype(np.float32), np.array(names)
+    def __init__(self, values: NDArray[np.float64], names: Sequence[str], target_total: float) -> None:
+        self._values, self.genes_, self.target_total_ = values.astype(np.float32), np.array(names), target_total
 
     def transform(self, *_: Any, genes: Sequence[str] | None = None, out: Any = None, **__: Any) -> Any:
         values = self._values if genes is None else self._values[:, [list(self.genes_).index(name) for name in genes]]
@@ -53,7 +53,8 @@ def trial(truth: NDArray[np.float64], estimate: Callable[[NDArray[np.float64]], 
     counts = np.random.default_rng(1).poisson(truth).astype(np.float32)
     kept = anndata.AnnData(sp.csr_matrix(counts))
     total = truth.sum(axis=1, keepdims=True)
-    fake = Fake(estimate(truth * np.median(counts.sum(axis=1)) / total), list(kept.var_names))
+    target = float(np.median(counts.sum(axis=1)))
+    fake = Fake(estimate(truth * target / total), list(kept.var_names), target)
     found = SimpleNamespace(kept=kept, imputer=fake, graph=None, estimate="mean", cells=np.arange(N), seed=0)
     found.values = lambda genes: fake.transform(genes=genes)
     return found
@@ -125,16 +126,25 @@ def test_cells_without_a_group_change_nothing_for_the_others(truth: NDArray[np.f
     some, groups = GROUPS >= 0, GROUPS.copy()
     some[::4], groups[::4] = False, -1
     alone = SimpleNamespace(kept=one.kept[some].copy(), imputer=None, graph=None, estimate="mean", seed=0)
-    alone.imputer = Fake(one.values(list(one.imputer.genes_))[some], one.imputer.genes_)
+    alone.imputer = Fake(one.values(list(one.imputer.genes_))[some], one.imputer.genes_, one.imputer.target_total_)
     alone.values = lambda genes: alone.imputer.transform(genes=genes)
     for test in (_checks.zeros, _checks.smoothed, _checks.split):
         rest = [[] if test is _checks.zeros else [np.random.default_rng(3)] for _ in range(2)]
         found = test(one, groups, *rest[0])
         expected = test(alone, GROUPS[some], *rest[1])
-        # What counts are scaled to, and what is most expressed, is that of all cells.
+        # What is most expressed is that of all cells.
         for each, other in zip(*(x if isinstance(x, list) else [x] for x in (found, expected)), strict=True):
             assert each.status == other.status
             assert each.value == pytest.approx(other.value, rel=0.05)
+
+
+def test_variance_is_kept_where_the_deepest_cells_alone_have_a_group(
+    truth: NDArray[np.float64], rng: np.random.Generator
+) -> None:
+    depth = np.where(np.arange(N) % 2, 4.0, 1.0)[:, None]
+    one = trial(truth * depth, lambda values: values)
+    found = _checks.smoothed(one, np.where(depth[:, 0] > 1, GROUPS, -1), rng)[0]
+    assert found.value == pytest.approx(1, abs=0.15)
 
 
 def test_few_cells_with_a_group_say_nothing(truth: NDArray[np.float64], rng: np.random.Generator) -> None:

@@ -25,13 +25,16 @@ def counts(rate: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix(np.random.default_rng(1).poisson(rate).astype(np.float32))
 
 
+def two_fold(counts: sp.csr_matrix, *, target: float = 1000.0) -> fs.Truth:
+    return fs.two_fold(counts, GROUPS, genes=np.arange(GENES), target=target, rng=np.random.default_rng(0))
+
+
 def test_dealing_leaves_each_gene_of_a_group_and_nothing_else(counts: sp.csr_matrix) -> None:
     dealt = fs.dealt_within(counts, GROUPS, np.random.default_rng(0))
     for group in (0, 1):
         before, after = (m[group == GROUPS].sum(axis=0).A1 for m in (counts, dealt))
         np.testing.assert_array_equal(before, after)
-    everything = np.arange(GENES)
-    before, after = (fs.two_fold(m, GROUPS, genes=everything, rng=np.random.default_rng(0)) for m in (counts, dealt))
+    before, after = two_fold(counts), two_fold(dealt)
     assert before.clear.sum() > GENES / 2
     assert after.clear.sum() <= 2
 
@@ -46,17 +49,19 @@ def test_group_means_are_shares_times_totals(counts: sp.csr_matrix) -> None:
 
 def test_two_halves_give_the_truth_without_its_noise(rate: np.ndarray, counts: sp.csr_matrix) -> None:
     share = rate / rate.sum(axis=1, keepdims=True)
-    true = share * np.median(counts.sum(axis=1).A1)
-    found = fs.two_fold(counts, GROUPS, genes=np.arange(GENES), rng=np.random.default_rng(0))
+    target = np.median(counts.sum(axis=1).A1)
+    true = share * target
+    found = two_fold(counts, target=target)
     assert fs.variance_kept(true, GROUPS, found) == pytest.approx(1, abs=0.1)
     assert found.correlation == pytest.approx(fs.correlation_within(true[:, found.clear], GROUPS), abs=0.05)
     assert fs.variance_kept(0.5 * true, GROUPS, found) == pytest.approx(0.25, abs=0.03)
+    deeper = two_fold(counts, target=3 * target)
+    assert fs.variance_kept(3 * true, GROUPS, deeper) == pytest.approx(fs.variance_kept(true, GROUPS, found))
 
 
 def test_cells_without_differences_have_no_clear_genes() -> None:
     counts = sp.csr_matrix(np.random.default_rng(0).poisson(3.0, size=(N, GENES)).astype(np.float32))
-    found = fs.two_fold(counts, GROUPS, genes=np.arange(GENES), rng=np.random.default_rng(0))
-    assert found.clear.sum() <= 2
+    assert two_fold(counts).clear.sum() <= 2
 
 
 def test_p_values_of_independent_genes_are_uniform(rng: np.random.Generator) -> None:

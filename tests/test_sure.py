@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import gnnimpute as gi
+from gnnimpute import _sure
 from gnnimpute._sure import ALL, DRAWN, LEVELS, MANY, N_SAMPLED, WIDTH_LEVEL, calibrated, sure
 from gnnimpute._trial import Trial, try_once
 
@@ -35,6 +36,16 @@ def test_intervals_of_a_trial_hold_what_they_say(trial: Trial) -> None:
     assert sorted(coverage.loc[coverage["entries"] == ALL, "level"]) == sorted(LEVELS + DRAWN)
     assert (coverage["share"] - coverage["level"]).abs().max() < 0.1
     assert calibrated(coverage).status == "pass"
+
+
+def test_cells_are_looked_at_wherever_they_stand(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(_sure, "N_CELLS", 40)
+    monkeypatch.setattr(_sure.metrics, "score_coverage", lambda *_, cells, **__: seen.append(cells) or {})
+    _sure._coverage(trial)
+    types = seen[0] >= 60
+    assert len(types) == 40
+    assert 5 < types.sum() < 35
 
 
 def test_widths_are_those_of_the_intervals(trial: Trial) -> None:

@@ -97,7 +97,8 @@ def sorted_types(folder: Path, ask: Ask, seed: int) -> Iterator[Measured]:
     types, names = (np.asarray(part) for part in np.unique(adata.obs["subpop"], return_inverse=True)[::-1])
     counts, rng = sp.csr_matrix(adata.X), np.random.default_rng(seed)
     raw, top = normalized(counts), most_expressed(counts, 1000)
-    truth = fs.two_fold(counts, types, genes=top[:200], rng=np.random.default_rng(seed))
+    target = float(np.median(np.asarray(counts.sum(axis=1))))
+    truth = fs.two_fold(counts, types, genes=top[:200], target=target, rng=np.random.default_rng(seed))
     b_cells = np.flatnonzero(types == list(names).index("B cell"))
     for estimate, values in ask(named(counts, adata), seed=seed).items():
         scaled = at_median(values, counts)

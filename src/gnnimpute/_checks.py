@@ -112,7 +112,7 @@ def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) 
     genes = most_expressed(trial.kept.X, N_CORRELATED)
     known = groups >= 0
     groups = groups[known]
-    truth = fs.two_fold(trial.kept.X[known], groups, genes=genes, rng=rng)
+    truth = fs.two_fold(trial.kept.X[known], groups, genes=genes, target=trial.imputer.target_total_, rng=rng)
     values = trial.values(list(trial.imputer.genes_[genes]))[known]
     kept = fs.variance_kept(values, groups, truth)
     clear = values[:, truth.clear]

@@ -91,7 +91,7 @@ class Truth(NamedTuple):
     """Genes whose variance is clearly above 0, of shape (n_genes,)."""
 
 
-def two_fold(counts: sp.csr_matrix, groups: Labels, *, genes: Labels, rng: np.random.Generator) -> Truth:
+def two_fold(counts: sp.csr_matrix, groups: Labels, *, genes: Labels, target: float, rng: np.random.Generator) -> Truth:
     """Variances and correlations within groups, from two halves of the molecules.
 
     Halves are independent given the expression, so the covariance between a gene in one half and a gene in the other is
@@ -105,12 +105,13 @@ def two_fold(counts: sp.csr_matrix, groups: Labels, *, genes: Labels, rng: np.ra
         Group of each cell.
     genes
         Positions of the genes to look at.
+    target
+        Molecules of a cell that variances are of, as if each had so many.
     rng
         Generator, for the halves.
     """
     halves = hide_molecules(counts, 0.5, rng)
     total = [np.maximum(np.asarray(half.sum(axis=1), dtype=np.float64), 1) for half in halves]
-    target = np.median(np.asarray(counts.sum(axis=1)))
     one, other = (
         _centred(half[:, genes].toarray() / sums * target, groups) for half, sums in zip(halves, total, strict=True)
     )
@@ -127,7 +128,7 @@ def two_fold(counts: sp.csr_matrix, groups: Labels, *, genes: Labels, rng: np.ra
 
 
 def variance_kept(values: ArrayLike, groups: Labels, truth: Truth) -> float:
-    """Variance within groups as a share of the true one, in the mean over genes whose variance is clear."""
+    """Variance within groups as a share of the true one, in the median over genes whose variance is clear."""
     if not truth.clear.any():
         return float("nan")
     centred = _centred(values, groups)

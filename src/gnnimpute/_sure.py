@@ -65,7 +65,7 @@ def calibrated(coverage: pd.DataFrame) -> Check:
 
 
 def _coverage(trial: Trial) -> pd.DataFrame:
-    rows = np.arange(trial.kept.n_obs)[:N_CELLS]
+    rows = np.sort(np.random.default_rng(trial.seed).permutation(trial.kept.n_obs)[:N_CELLS])
     genes = np.sort(most_expressed(trial.kept.X, N_GENES))
     rate, names = trial.hold_out.rate, list(trial.imputer.genes_[genes])
     mean, size = trial.imputer.further(trial.kept.X, trial.graph, exposure=rate / (1 - rate), genes=names, cells=rows)
