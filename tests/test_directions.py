@@ -51,6 +51,24 @@ def test_the_order_of_rows_changes_nothing(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(*found, atol=1e-3)
 
 
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(150, 500), (300, 220)])
+def test_rows_that_stand_several_times(rng: np.random.Generator, n_rows: int, n_columns: int) -> None:
+    rows = sp.vstack([rows_of(rng, n_rows, n_columns)] * 2, format="csr")[: n_columns - 20]
+    mean, _ = moments(rows)
+    found = directions(rows, 50, rng=rng, center=mean)
+    np.testing.assert_allclose(found.T @ found, np.eye(50), atol=1e-3)
+    lengths = np.linalg.svd(rows.toarray() - mean, compute_uv=False)[:50]
+    lost = 1 - np.square((rows.toarray() - mean) @ found).sum() / np.square(lengths).sum()
+    assert abs(lost) < 5e-4
+
+
+def test_beyond_the_rank_there_is_no_direction(rng: np.random.Generator) -> None:
+    rows = sp.csr_matrix(np.tile(rng.poisson(1.0, (20, 500)).astype(np.float32), (10, 1)))
+    found = directions(rows, 50, rng=rng, center=moments(rows)[0])
+    np.testing.assert_allclose(found[:, :19].T @ found[:, :19], np.eye(19), atol=1e-3)
+    assert not found[:, 19:].any()
+
+
 def test_fewer_dimensions_than_directions(rng: np.random.Generator) -> None:
     rows = sp.csr_matrix(np.repeat(rng.normal(size=(2, 40)), 30, axis=0).astype(np.float32))
     found = directions(rows, 12, rng=rng)

@@ -19,6 +19,8 @@ N_ROUNDS = 12
 _SHARE = 0.4
 """Vectors of a block for each direction: narrow blocks and many rounds converge faster than the other way round."""
 _LEAST_WIDTH = 10
+_ROUNDING = 1e-3
+"""What is left of a vector by rounding, as a share."""
 
 
 @one_thread_of_openblas()
@@ -54,7 +56,8 @@ def directions(
 
     Returns
     -------
-    Orthonormal columns, those of most variance first; the largest loading of each is positive.
+    Orthonormal columns, those of most variance first; the largest loading of each is positive. Of rows fewer than their
+    columns, those beyond the rank are 0.
     """
     import torch
 
@@ -84,10 +87,14 @@ def directions(
             block = np.linalg.qr(block[:, : most - start] - before @ (before.T @ block[:, : most - start]))[0]
         basis[:, here] = block
         block = images[:, here] = scores(loadings(block)) if is_wide else loadings(scores(block))
+    if np.abs(basis.T @ basis - np.eye(most, dtype=np.float32)).max() > _ROUNDING:  # more vectors than the rank
+        basis = np.linalg.qr(basis)[0]
+        images = scores(loadings(basis)) if is_wide else loadings(scores(basis))
     _, vectors = np.linalg.eigh((basis.T @ images).astype(np.float64))
     found = basis @ vectors[:, ::-1][:, :n].astype(np.float32)
     if is_wide:
         found = loadings(found)
-        found /= np.maximum(np.linalg.norm(found, axis=0), np.finfo(np.float32).tiny)
+        length = np.linalg.norm(found, axis=0)
+        found /= np.where(length > _ROUNDING * length.max(), length, np.inf)  # beyond the rank there is no direction
     largest = np.take_along_axis(found, np.abs(found).argmax(0)[None], axis=0)
     return np.asarray(found * np.where(largest < 0, np.float32(-1), np.float32(1)))
