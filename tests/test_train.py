@@ -125,6 +125,14 @@ def test_losses_below_zero_have_to_fall_by_a_share_of_their_size():
     assert _train._is_falling([-1.0, -1.02], 1, config)
 
 
+def test_a_loss_that_has_come_near_zero_need_not_fall_for_ever():
+    config, falls_no_more = settings(tolerance=0.01), [0.3, 1e-3, -2e-3]
+    assert not _train._is_falling(falls_no_more, 1, config)
+    assert _train._is_falling(falls_no_more[:2], 1, config)
+    squared = replace(config, loss="squared_error")
+    assert _train._is_falling([1e-3, 9e-4], 1, squared)  # errors have a zero
+
+
 def test_early_on_the_average_is_over_few_steps(split, graph):
     """After the first step it is ten elevenths of the way to the present weights."""
 

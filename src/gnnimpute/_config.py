@@ -73,7 +73,10 @@ class Config:
         2, "Epochs without a better validation loss, and at least 64 steps, after which training stops.", low=1
     )
     tolerance: float = _setting(
-        1e-3, "Least share by which the validation loss must fall in that many epochs.", low=0, high=MOST_TOLERANCE
+        1e-3,
+        "Least share by which the validation loss must fall in that many epochs; a likelihood counts as 1 at least.",
+        low=0,
+        high=MOST_TOLERANCE,
     )
     averaging: float = _setting(
         0.98, "Weights are averaged over steps with this decay; 0 leaves it out.", low=0, high=0.9999

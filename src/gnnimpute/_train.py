@@ -120,8 +120,11 @@ def train(
 
 
 def _is_falling(losses: list[float], patience: int, config: Config) -> bool:
-    before = losses[:-patience]
-    return not before or min(before) - min(losses) > config.tolerance * abs(min(before))
+    if not (before := losses[:-patience]):
+        return True
+    # Likelihoods are of a molecule and have no zero of their own: an arbitrary constant may have brought them near it.
+    least = 0 if config.loss == "squared_error" else 1
+    return min(before) - min(losses) > config.tolerance * max(abs(min(before)), least)
 
 
 @torch.no_grad()
