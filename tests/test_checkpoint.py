@@ -182,6 +182,13 @@ def test_tensors_and_description_come_back(path):
     assert tensors["empty"].shape == (0,)
 
 
+def test_reading_a_model_draws_no_random_numbers(fit, path):
+    fit().save(path)
+    state = torch.get_rng_state()
+    GNNImputer.load(path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_file_that_is_not_there_is_named(path):
     with pytest.raises(FileNotFoundError, match=r"There is no model at .*run.safetensors"):
         read_tensors(path, what="model")

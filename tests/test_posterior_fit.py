@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,18 @@ def test_the_spread_is_what_was_simulated(rng: np.random.Generator) -> None:
     assert np.median(fano[1::2]) < 0.05
     assert weight[1::2].max() < 0.01  # the average is far off, and where cells differ by chance alone, it shows
     np.testing.assert_allclose(shares, kept.toarray().sum(0) / kept.sum(), rtol=1e-5)
+
+
+def test_molecules_that_come_in_pairs_do_so_where_many_are_held_out(rng: np.random.Generator) -> None:
+    decoder, rate = a_decoder(), 0.5
+    decoder = replace(decoder, config=replace(decoder.config, validation_rate=rate))
+    latent = torch.from_numpy(rng.normal(size=(900, 4)).astype(np.float32))
+    share = torch.softmax(decoder.network.decode(latent), 1).detach().numpy()
+    counts = 2 * rng.poisson(200 * share / 2)
+    held_out = rng.binomial(counts, rate)
+    kept, held_out = (sp.csr_matrix(part.astype(np.float32)) for part in (counts - held_out, held_out))
+    spread = posterior_of(decoder, Split(kept, held_out), latent).spread
+    assert np.median(spread.fano) == pytest.approx(2 - 1, rel=0.1)
 
 
 def test_the_spread_is_the_same_from_any_blocks(

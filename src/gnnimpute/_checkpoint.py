@@ -177,7 +177,8 @@ def load_model(path: Path) -> Model:
     tensors, about = read_tensors(path, what="model")
     try:
         config = Config.from_dict(about["config"])
-        network = Autoencoder(len(about["genes"]), config)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read
+            network = Autoencoder(len(about["genes"]), config)
         network.load_state_dict(part(tensors, "network."))
         spread, average = _arrays(Spread, part(tensors, "spread.")), _arrays(Average, part(tensors, "average."))
         if (spread is None or average is None) and config.hide == "molecules":

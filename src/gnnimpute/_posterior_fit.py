@@ -66,7 +66,9 @@ def posterior_of(decoder: Decoder, split: Split, latent: torch.Tensor) -> Poster
             yield covarying.given(mean, own), own, *others
 
     share = np.asarray(split.kept.sum(0)).ravel() / max(float(split.kept.sum()), 1.0)
-    return Posterior(*fit_prior(given(), share.astype(np.float32), ratio=rate / (1 - rate)), covarying)
+    spread, average = fit_prior(given(), share.astype(np.float32), ratio=rate / (1 - rate))
+    # Of all molecules: what was held out has taken apart some of those that come several at a time.
+    return Posterior(spread._replace(fano=spread.fano / np.float32(1 - rate)), average, covarying)
 
 
 def covarying_of(decoder: Decoder, rows: Rows, latent: torch.Tensor, *, graph: NeighborGraph) -> Covarying:
