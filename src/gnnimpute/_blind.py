@@ -51,7 +51,7 @@ def visible(
         var=adata.var.copy(),
         obsm={key: np.asarray(adata.obsm[key]) for key in obsm},
     )
-    cell, gene = "gnnimpute_position", "gnnimpute_position"
-    left.obs[cell], left.var[gene] = np.arange(left.n_obs), np.arange(left.n_vars)
+    position = "gnnimpute_position"
+    left.obs[position], left.var[position] = np.arange(left.n_obs), np.arange(left.n_vars)
     pp.prepare(left, filter=True, **prepare)
-    return Visible(left, left.obs[cell].to_numpy(), left.var[gene].to_numpy())
+    return Visible(left, left.obs[position].to_numpy(), left.var[position].to_numpy())

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._counts import check_counts, divisors, median_total, totals
-from ._masking import hide_molecules, hide_nonzeros_by_gene
+from ._masking import hide_molecules, hide_nonzeros_by_gene, with_data
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -201,7 +201,4 @@ def _only(matrix: sp.csr_matrix, cells: NDArray[np.int64]) -> sp.csr_matrix:
     """The same matrix with all other cells empty."""
     keep = np.zeros(matrix.shape[0], dtype=bool)
     keep[cells] = True
-    rows = sp.csr_matrix(matrix, copy=True)
-    rows.data[~np.repeat(keep, np.diff(rows.indptr))] = 0
-    rows.eliminate_zeros()
-    return rows
+    return with_data(matrix, matrix.data * np.repeat(keep, np.diff(matrix.indptr)))

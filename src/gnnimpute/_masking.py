@@ -114,7 +114,7 @@ def hide_nonzeros_by_gene(
     counts.sum_duplicates()
     counts.eliminate_zeros()
     n_nonzeros = np.bincount(counts.indices, minlength=counts.shape[1])
-    n_hidden = np.where(n_nonzeros > spare, (n_nonzeros * rate).astype(np.int64), 0)
+    n_hidden = np.where(n_nonzeros > spare, np.floor(n_nonzeros * rate + 1e-9).astype(np.int64), 0)
     # Entries in random order within each gene; the first n_hidden of a gene are hidden.
     order = np.lexsort((rng.random(counts.nnz), counts.indices))
     rank = np.arange(counts.nnz) - np.repeat(np.cumsum(n_nonzeros) - n_nonzeros, n_nonzeros)
