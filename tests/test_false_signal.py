@@ -39,6 +39,20 @@ def test_dealing_leaves_each_gene_of_a_group_and_nothing_else(counts: sp.csr_mat
     assert after.clear.sum() <= 2
 
 
+def test_a_million_molecules_a_cell_are_dealt_without_looking_at_each(rate: np.ndarray) -> None:
+    deep = sp.csr_matrix(np.round(rate * 50_000).astype(np.float32))
+    deep[3] = 0
+    groups = np.random.default_rng(0).permutation(N) % 7
+    groups[3] = 7  # by itself, and without molecules
+    dealt = fs.dealt_within(deep, groups, np.random.default_rng(0))
+    assert dealt.sum(dtype=np.float64) > 1e10
+    for group in range(8):
+        before, after = (m[group == groups].sum(axis=0, dtype=np.float64).A1 for m in (deep, dealt))
+        np.testing.assert_allclose(after, before, rtol=1e-6)
+    share = dealt.sum(axis=1, dtype=np.float64).A1 / deep.sum(axis=1, dtype=np.float64).A1.clip(1)
+    np.testing.assert_allclose(np.delete(share, 3), 1, rtol=1e-3)
+
+
 def test_group_means_are_shares_times_totals(counts: sp.csr_matrix) -> None:
     means = fs.group_means(counts, GROUPS)
     np.testing.assert_allclose(means.sum(axis=1), counts.sum(axis=1).A1)

@@ -34,16 +34,13 @@ def dealt_within(counts: sp.csr_matrix, groups: Labels, rng: np.random.Generator
     rng
         Generator.
     """
-    total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    cells, genes = [], []
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        molecules = np.asarray(counts[members].sum(axis=0)).ravel().astype(np.int64)
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    order, dealt = np.argsort(groups, kind="stable"), []
+    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        molecules = np.asarray(counts[members].sum(axis=0, dtype=np.float64)).ravel().round().astype(np.int64)
         weight = total[members] / max(total[members].sum(), 1)
-        genes.append(np.repeat(np.arange(counts.shape[1]), molecules))
-        cells.append(rng.choice(members, size=molecules.sum(), p=weight) if molecules.any() else np.empty(0, np.int64))
-    where = (np.concatenate(cells), np.concatenate(genes))
-    return sp.csr_matrix((np.ones(len(where[0]), dtype=np.float32), where), shape=counts.shape)
+        dealt.append(sp.csr_matrix(rng.multinomial(molecules, weight).T, dtype=np.float32))
+    return sp.vstack(dealt, format="csr")[np.argsort(order)]
 
 
 def group_means(counts: sp.csr_matrix, groups: Labels) -> Values:
