@@ -70,7 +70,7 @@ def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> 
         distance, of_raw = (float(np.median([fs.from_uniform(one) for one in p])) for p in (p_values, raw))
         worst, worst_raw = ((p < 0.05).mean(axis=1).max() for p in (p_values, raw))
         said = (
-            f"{distance:.2f} from uniform (counts {of_raw:.2f}); in the worst of {N_SPLITS} splits {worst:.0%} of the "
+            f"{distance:.3f} from uniform (counts {of_raw:.3f}); in the worst of {N_SPLITS} splits {worst:.0%} of the "
             f"genes have p < 0.05 (counts {worst_raw:.0%})"
         )
     return Check(
