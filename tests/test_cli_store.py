@@ -8,6 +8,7 @@ import anndata
 import h5py
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from click.testing import CliRunner, Result
 
 import gnnimpute as gi
@@ -46,6 +47,15 @@ def test_out_of_core(source: Path, tmp_path: Path) -> None:
     assert not again.output
     found = anndata.read_zarr(tmp_path / "again.zarr").layers["gnnimpute"]
     np.testing.assert_allclose(found, made.layers["gnnimpute"], rtol=2e-3)
+
+
+@pytest.mark.parametrize("asked", [[], ["--out-of-core"]])
+def test_a_sparse_layer_is_summed_up_too(source: Path, tmp_path: Path, asked: list[str]) -> None:
+    out = tmp_path / "out.zarr"
+    done = gnnimpute(source, out, "--sparse-below", "0.1", *asked, *TINY)
+    assert done.exit_code == 0, done.output
+    assert sp.issparse(anndata.read_zarr(out).layers["gnnimpute"])
+    assert 'layers="gnnimpute")' in done.stdout
 
 
 def test_values_too_large_for_float16_cost_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from gnnimpute import _keys, pp
 from gnnimpute._counts import check_counts
 from gnnimpute._genes import positions
 from gnnimpute._names import barcode_like, gene_like, looks_transposed, mitochondrial
+from gnnimpute._writers import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,8 @@ def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> li
     opened = ["import anndata, scanpy as sc", f'adata = anndata.read_{kind}("{out}")']
     if genes is not None:
         return [*opened, f'adata.obsm["{key}_genes"].describe()']
-    sample = np.asarray(adata.layers[key][:: max(1, adata.n_obs // 500)])
+    # Cells side by side, made dense: those from anywhere would be in as many chunks of a store, and it may be sparse.
+    _, sample = next(blocks(adata.layers[key][:500]))
     modelled = adata.var[_keys.modelled(key)].to_numpy(dtype=bool)
     spread = np.where(modelled, np.log1p(sample).var(axis=0), -1)
     x, y = (adata.var_names[gene] for gene in np.argsort(-spread, kind="stable")[[0, min(1, adata.n_vars - 1)]])
