@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
+
 import pytest
 
-from gnnimpute._atomic import replacing
+from gnnimpute._atomic import alone, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"], ids=["new", "replaced"])
@@ -68,4 +72,71 @@ def test_a_folder_is_never_replaced(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"), replacing(tmp_path / "missing" / "a"):
         pytest.fail("there is nothing to write to")
+    assert not list(tmp_path.iterdir())
+
+
+needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+
+HOLDS = """
+import sys
+from pathlib import Path
+from gnnimpute._atomic import alone
+
+with alone(Path(sys.argv[1]), "it"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@needs_locks
+@pytest.mark.parametrize("ended", ["killed", "well"])
+def test_one_process_at_a_time(tmp_path, ended):
+    lock = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDS, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        said = rf"out.zarr is being written by another run \(process {other.pid} on .*name another"
+        with pytest.raises(FileExistsError, match=said), alone(lock, "out.zarr"):
+            pytest.fail("the other is at it")
+        assert lock.exists()
+        if ended == "killed":
+            other.kill()
+        else:
+            other.stdin.close()
+        other.wait()
+    assert lock.exists() == (ended == "killed")
+    with alone(lock, "out.zarr"):
+        assert lock.exists()
+    assert not list(tmp_path.iterdir())
+
+
+@needs_locks
+def test_a_lock_that_another_has_removed_is_none(tmp_path, monkeypatch):
+    import fcntl
+
+    lock, flock, n_locked = tmp_path / "lock", fcntl.flock, 0
+
+    def late(*args):
+        nonlocal n_locked
+        n_locked += 1
+        flock(*args)
+        if n_locked == 1:  # it was opened before the other ended, and is locked after
+            lock.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with alone(lock, "it"):
+        assert n_locked == 2
+        monkeypatch.undo()
+        with pytest.raises(FileExistsError), alone(lock, "it"):
+            pytest.fail("it is locked")
+
+
+@needs_locks
+def test_a_disk_without_locks_is_in_nobodys_way(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuses)
+    with alone(tmp_path / "lock", "it"), alone(tmp_path / "lock", "it"):
+        pass
     assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from gnnimpute._out_of_core import impute_store
 from gnnimpute._stored_layer import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CONFIG = gi.Config(n_hidden=8, n_latent=4, n_epochs=2)
@@ -251,6 +253,58 @@ def test_a_source_that_has_changed_is_not_gone_on_with(source: Path, tmp_path: P
     gi.io.write(adata, counts, overwrite=True)
     with pytest.raises(FileExistsError, match="different: last change of the source"):
         _out_of_core._begin(work, counts, adata, {})
+
+
+def edited(path: Path) -> None:
+    """Change a byte of a file, whose size and name stay."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def swapped(one: Path, other: Path) -> None:
+    between = one.rename(one.with_name("between"))
+    other.rename(one)
+    between.rename(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: edited(next(path for path in (store / "X" / "data").rglob("*") if path.name == "0")),
+        lambda store: swapped(store / "layers" / "raw1", store / "layers" / "raw2"),
+        lambda store: shutil.rmtree(store / "layers" / "raw2"),
+    ],
+    ids=["a chunk", "an older layer in the place of another", "a layer less"],
+)
+def test_whatever_has_changed_in_a_store_is_noticed(
+    source: Path, tmp_path: Path, change: Callable[[Path], Any]
+) -> None:
+    counts, work = tmp_path / "counts.zarr", tmp_path / "work"
+    adata = gi.io.read(source)
+    adata.layers["raw2"], adata.layers["raw1"] = adata.X * 2, adata.X * 3
+    gi.io.write(adata, counts)
+    _out_of_core._begin(work, counts, adata, {})
+    (work / "checkpoint").touch()
+    _out_of_core._begin(work, counts, adata, {})
+    change(counts)
+    with pytest.raises(FileExistsError, match="different: last change of the source"):
+        _out_of_core._begin(work, counts, adata, {})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_two_runs_do_not_write_the_same(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, fit = tmp_path / "out.zarr", _out_of_core.tl.fit
+
+    def another(*args: Any, **options: Any) -> Any:
+        with pytest.raises(
+            FileExistsError, match=rf"{out} is being written by another run \(process {os.getpid()} on "
+        ):
+            run(source, out)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(_out_of_core.tl, "fit", another)
+    assert "gnnimpute" in run(source, out).layers
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_what_is_there_is_replaced_at_the_end(source: Path, tmp_path: Path) -> None:

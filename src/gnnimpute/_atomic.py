@@ -1,9 +1,11 @@
-"""Write beside, then rename: a file is there whole or not at all."""
+"""Write beside, then rename: a file is there whole or not at all. And keep others from writing there meanwhile."""
 
 from __future__ import annotations
 
+import os
+import platform
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,3 +51,61 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Keep all other processes out that ask for the same file `lock`, which is there until the end only.
+
+    The system lets go of it when the process ends, however it does: a file that a crash has left is in nobody's way.
+    Where files cannot be locked, as on Windows and some network disks, nobody is kept out.
+
+    Raises
+    ------
+    FileExistsError
+        If another process is at it; `what` names what both want to write.
+    """
+    descriptor = _locked(lock, what)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            try:
+                lock.unlink(missing_ok=True)  # before it is let go: later, it may be that of another already
+            finally:
+                os.close(descriptor)
+
+
+def _locked(lock: Path, what: str) -> int | None:
+    """Descriptor of the file, locked; `None` where files cannot be."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 500).decode(errors="replace") or "process unknown"
+            os.close(descriptor)
+            msg = f"{what} is being written by another run ({holder}). Wait until it has ended, or name another."
+            raise FileExistsError(msg) from None
+        except OSError:  # of a disk that knows no locks
+            os.close(descriptor)
+            lock.unlink(missing_ok=True)
+            return None
+        if _is_there(descriptor, lock):
+            with suppress(OSError):  # a full disk
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_there(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has its name: a run that ended meanwhile has removed it, and others lock the next."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
