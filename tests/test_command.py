@@ -5,7 +5,12 @@ from __future__ import annotations
 import errno
 import gc
 import logging
+import os
+import signal
+import time
 import warnings
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -13,6 +18,10 @@ from click.testing import CliRunner
 
 from gnnimpute._blocks import AbsentError
 from gnnimpute._command import BUG, INTERRUPTED, MISUSE, OWN_PROCESS, Command, Option, explain, importing
+from gnnimpute._writers import in_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def failing(error: BaseException) -> Command:
@@ -94,6 +103,40 @@ def test_log_is_put_back_after_an_error() -> None:
     before = (list(logger.handlers), logger.level)
     CliRunner().invoke(failing(ValueError("the count is wrong")), [])
     assert (list(logger.handlers), logger.level) == before
+
+
+SIGNALS = [pytest.param(getattr(signal, name, None), id=name) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("how", SIGNALS)
+def test_whatever_ends_a_command_leaves_nothing_half_written(
+    tmp_path: Path, request: pytest.FixtureRequest, how: signal.Signals
+) -> None:
+    # What runs in the background of a shell starts with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, before))
+    others = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+
+    def write(**_: bool) -> None:
+        with in_place(tmp_path / "out.zarr", suffix=".zarr") as beside:
+            beside.mkdir()
+            os.kill(os.getpid(), how)
+            time.sleep(5)
+
+    done = CliRunner().invoke(Command("write", callback=write), [])
+    assert done.exit_code == INTERRUPTED
+    assert "Interrupted" in done.stderr
+    assert not list(tmp_path.iterdir())
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == others
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_a_command_under_nohup_goes_on(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_IGN)))
+    done = CliRunner().invoke(Command("go", callback=lambda **_: os.kill(os.getpid(), signal.SIGHUP)), [])
+    assert done.exit_code == 0, done.output
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_help_is_in_sections_in_the_order_of_the_options() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,6 @@ from gnnimpute._command import INTERRUPTED, Command, Option
 from gnnimpute._options import QUALITY_NAMES, quality_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
     from gnnimpute._judge import Protocol
@@ -115,22 +111,11 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
         msg = "--cells is for the loss on hidden molecules, and --mask alone hides none: add --thin 0.1."
         raise click.UsageError(msg)
     try:
-        with _ended_like_interrupted():
-            results = _compare(data, methods, out, quiet=quiet, options=options)
+        results = _compare(data, methods, out, quiet=quiet, options=options)
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What was done is in {out}: the same command goes on from there.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     _report(results, cells=options["cells"], table=options["table"], figure=options["figure"])
-
-
-@contextmanager
-def _ended_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM, as `timeout` and cluster schedulers send it, end the method that runs too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _methods(options: dict[str, Any]) -> list[Method]:

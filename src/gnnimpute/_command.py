@@ -6,7 +6,9 @@ import errno
 import gc
 import logging
 import shlex
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import contextmanager
@@ -72,7 +74,7 @@ class Command(click.Command):
         """Run the command; what goes wrong becomes a line on stderr and an exit code."""
         debug = ctx.params.pop("debug")
         try:
-            with _messages(quiet=ctx.params["quiet"] or not _processes.place().is_first):
+            with _messages(quiet=ctx.params["quiet"] or not _processes.place().is_first), _ended_like_interrupted():
                 return super().invoke(ctx)
         except click.exceptions.ClickException:
             raise
@@ -133,6 +135,26 @@ def _is_absence(error: Exception) -> bool:
     from gnnimpute._blocks import AbsentError
 
     return isinstance(error, AbsentError)
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, as `timeout` and cluster schedulers send it, and SIGHUP, of a terminal that is closed, end all.
+
+    Methods that run are ended then, and what is half written is removed. What is ignored, as under `nohup`, stays so;
+    processes that help the first write nothing, and end at once.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread() or not _processes.place().is_first:
+        numbers = []
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _Terminal(logging.Handler):
