@@ -95,6 +95,7 @@ LAYERS = (
     {
         "_cli_explain",
         "_cli_impute",
+        "_cli_out",
         "_cli_read",
         "_cli_tune",
         "__init__",

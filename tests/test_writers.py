@@ -230,6 +230,17 @@ def test_missing_folder_and_file_as_folder(tmp_path):
             gio.check_writable(tmp_path / folder / "out.h5ad")
 
 
+@pytest.mark.parametrize("n_bytes", [230, 231])
+def test_a_name_too_long_for_what_stands_beside_it_is_refused_before_any_work(tmp_path, adata, n_bytes):
+    path = tmp_path / f"{'x' * (n_bytes - 7)}\u00e9.zarr"  # \u00e9 has two bytes
+    if n_bytes == 230:
+        gio.write(adata, path)
+        assert listed(tmp_path) == [path.name]
+        return
+    with pytest.raises(ValueError, match="the name has 231 bytes, and 230 are the most"):
+        gio.check_writable(path)
+
+
 def test_unwritable_folder(tmp_path, monkeypatch):
     def refuses(**_):
         raise PermissionError(13, "Permission denied")

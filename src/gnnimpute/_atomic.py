@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+LONGEST_NAME = 230
+"""Most bytes of the name of a file: systems allow 255, and what is unfinished has a longer name than the file."""
+
+
+def check_length(path: Path) -> None:
+    """Raise ValueError for a name that is too long for what stands beside the file while it is written."""
+    if (n_bytes := len(os.fsencode(path.name))) > LONGEST_NAME:
+        msg = f"{path}: the name has {n_bytes} bytes, and {LONGEST_NAME} are the most: choose a shorter one."
+        raise ValueError(msg)
+
 
 def check_place(path: Path) -> None:
     """Whether a file can be written there, before work is spent on it.
@@ -22,7 +32,10 @@ def check_place(path: Path) -> None:
         If `path` is a folder.
     FileNotFoundError
         If the folder of `path` does not exist.
+    ValueError
+        If its name is too long.
     """
+    check_length(path)
     if path.is_dir():
         msg = f"{path} is a folder: name a file in it."
         raise IsADirectoryError(msg)

@@ -13,6 +13,7 @@ import click
 import gnnimpute as gi
 from gnnimpute import _keys, _processes
 from gnnimpute._cli_evaluate import evaluate_before, write_report
+from gnnimpute._cli_out import check_apart, check_columns
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._cli_store import impute_stores, store_options
 from gnnimpute._command import Command, Option, importing
@@ -112,8 +113,8 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     the epoch; the best weights so far are then used.
     """
     started = time.monotonic()
-    if out.resolve() == source.resolve():
-        misuse(f"OUT is IN, {source}, whose counts would be lost or rewritten: name another OUT.")
+    check_apart(source, out)
+    check_columns(out, options["genes"])
     config = _checked(options, overwrite=overwrite)
     with importing():
         import anndata  # noqa: F401 -- all that is needed below

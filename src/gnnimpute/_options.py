@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_type_hin
 
 import click
 
-from gnnimpute._atomic import check_place
+from gnnimpute._atomic import check_length, check_place
 from gnnimpute._command import Option
 from gnnimpute._config import Config
 
@@ -167,6 +167,7 @@ def check_files(options: dict[str, Any], *, overwrite: bool) -> None:
         if path.suffix.lower() != MODEL:
             msg = f"--save-model {path}: the name of a model ends in {MODEL}."
             misuse(msg)
+        check_length(path)
         if path.exists() and not overwrite:
             msg = f"{path} exists. Name another with --save-model, or replace it with --overwrite."
             raise FileExistsError(msg)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnimpute import _keys, _lazy, _readers, _tables, _tenx, _writers
+from gnnimpute._atomic import check_length
 from gnnimpute._names import suggestion
 from gnnimpute._orientation import check_orientation
 
@@ -161,7 +162,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False, n_b
     Raises
     ------
     ValueError
-        If the ending of the name is not known.
+        If the ending of the name is not known, or the name is too long.
     FileNotFoundError
         If the folder to write to does not exist.
     FileExistsError
@@ -172,7 +173,9 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False, n_b
         If the disk has not enough space.
     """
     path = Path(path)
-    kind, folder = _format(path), _writers.target(path).parent
+    kind, final = _format(path), _writers.target(path)
+    check_length(final)
+    folder = final.parent
     if not folder.is_dir():
         msg = f"{path} cannot be written: there is no folder {folder}. Make it first (mkdir -p), or name another."
         raise FileNotFoundError(msg)
