@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,11 +53,40 @@ def test_raw_is_left_out_and_said(adata: anndata.AnnData, tmp_path: Path, caplog
     assert ".raw is left out" in caplog.text
 
 
-def test_genes_first_cannot_be_read_by_cells(adata: anndata.AnnData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [".zarr", ".h5ad"])
+@pytest.mark.parametrize("where", ["X", "raw1"])
+def test_counts_by_genes_cannot_be_read_by_cells(adata: anndata.AnnData, tmp_path: Path, kind: str, where: str) -> None:
+    adata.layers["raw1"] = adata.X.copy()
+    if where == "X":
+        adata.X = adata.X.tocsc()
+    else:
+        adata.layers["raw1"] = adata.X.tocsc()
+    gi.io.write(adata, tmp_path / f"x{kind}")
+    read = gi.io.read(tmp_path / f"x{kind}", lazy=True)
+    named = "adata.X" if where == "X" else "adata.layers['raw1']"
+    said = f"{named} is stored by genes (csc_matrix), of which no cells can be read without reading all. Write it by "
+    said += f"cells, {named} = {named}.tocsr(), or read all of it into memory (--in-memory)."
+    with pytest.raises(ValueError, match=re.escape(said)):
+        gi.pp.prepare(read, layer=where)
+
+
+@pytest.mark.parametrize("kind", [".zarr", ".h5ad"])
+def test_what_is_by_genes_and_not_read_as_counts_is_carried_along(
+    adata: anndata.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(_lazy, "BLOCK", 20)
+    adata.layers["counts"] = adata.X.copy()
     adata.X = adata.X.tocsc()
-    gi.io.write(adata, tmp_path / "x.h5ad")
-    with pytest.raises(ValueError, match=r"X is stored as csc_matrix.*tocsr"):
-        gi.io.read(tmp_path / "x.h5ad", lazy=True)
+    adata.layers["other"] = (adata.X * 2).tocsc()
+    gi.io.write(adata, tmp_path / f"x{kind}")
+    read = gi.io.read(tmp_path / f"x{kind}", lazy=True)
+    assert read.layers["other"].chunks == ((50,), (12, 12, 6))
+    gi.pp.prepare(read, min_genes=1, min_cells=1)
+    gi.io.write(read[:45], tmp_path / "out.zarr")
+    made = gi.io.read(tmp_path / "out.zarr")
+    for found, wanted in ((made.X, adata.X), (made.layers["other"], adata.layers["other"])):
+        assert found.format == "csc"
+        assert (found != wanted[:45]).nnz == 0
 
 
 def test_only_stores_can_be_lazy(tmp_path: Path) -> None:

@@ -66,7 +66,19 @@ def n_workers() -> int:
 
 
 def by_cells(matrix: da.Array, *, where: str, allow_non_counts: bool = False) -> da.Array:
-    """The same counts in blocks of whole cells, each checked by :func:`check_counts` when it is read."""
+    """The same counts in blocks of whole cells, each checked by :func:`check_counts` when it is read.
+
+    Raises
+    ------
+    ValueError
+        If they are stored by genes (CSC), of which cells cannot be read without reading all.
+    """
+    if getattr(matrix._meta, "format", None) == "csc":
+        msg = (
+            f"{where} is stored by genes (csc_matrix), of which no cells can be read without reading all. Write it by "
+            f"cells, {where} = {where}.tocsr(), or read all of it into memory (--in-memory)."
+        )
+        raise ValueError(msg)
     cells_of_blocks = matrix.chunks[0]
     if len(matrix.chunks[1]) > 1 or max(cells_of_blocks) > BLOCK:
         matrix = matrix.rechunk((min(BLOCK, max(cells_of_blocks)), -1))

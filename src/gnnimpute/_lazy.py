@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MATRICES = {"csr_matrix", "array"}
-"""Encodings that can be read by cells."""
+_MATRICES = {"csr_matrix", "csc_matrix", "array"}
+"""Encodings that can be read in parts: of csc_matrix, some genes of all cells."""
 
 
 def read_lazy(path: Path) -> AnnData:
     """AnnData of a ``.zarr`` or ``.h5ad`` whose `X` and layers are Dask arrays of a few thousand cells a block.
+
+    Of a matrix that is stored by genes (CSC), blocks are some genes: it is carried along, and refused as counts.
 
     Raises
     ------
     ImportError
         If Dask is not installed.
     ValueError
-        If a matrix is stored by genes (CSC), of which cells cannot be read without reading all.
+        If a matrix is stored in a way that cannot be read in parts.
     """
     require_dask(f"Reading {path} a few cells at a time")
     import anndata
@@ -81,11 +83,15 @@ def _lazy(element: Any, path: Path, name: str) -> Any:
 
     if (encoding := element.attrs["encoding-type"]) not in _MATRICES:
         msg = (
-            f"{path}: {name} is stored as {encoding}, of which no cells can be read without reading all. "
-            "Write it by cells (CSR): adata.X = adata.X.tocsr(); adata.write_zarr(...)."
+            f"{path}: {name} is stored as {encoding}, which cannot be read a few cells at a time. Read all of it "
+            "(--in-memory), or write it by cells first, as CSR."
         )
         raise ValueError(msg)
-    return anndata.experimental.read_elem_lazy(element, chunks=(min(BLOCK, _shape(element)[0]), -1))
+    n_cells, n_genes = _shape(element)
+    chunks = min(BLOCK, n_cells), -1
+    if encoding == "csc_matrix":  # as many values in a block
+        chunks = -1, min(max(1, BLOCK * n_genes // max(1, n_cells)), n_genes)
+    return anndata.experimental.read_elem_lazy(element, chunks=chunks)
 
 
 def _shape(element: Any) -> tuple[int, int]:
