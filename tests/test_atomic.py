@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import subprocess
 import sys
 
@@ -40,6 +42,15 @@ def test_what_was_there_survives_a_failure(tmp_path, written, error):
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_a_full_disk_is_named(tmp_path, number):
+    path = tmp_path / "result"
+    said = f"There was no space left while {path} was written to {tmp_path}. Free some space"
+    with pytest.raises(OSError, match=re.escape("Permission" if number == errno.EACCES else said)), replacing(path):
+        raise OSError(number, os.strerror(number))
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_writers_do_not_meet(tmp_path):

@@ -133,6 +133,25 @@ def test_large_stores_go_out_of_core_by_themselves(
     assert not _cli_store.is_out_of_core(source, out, options | {"genes": ["a"]})
 
 
+@pytest.mark.parametrize("name", ["counts.zarr", "counts.h5ad", "headless.zarr"])
+def test_a_broken_store_is_named_with_what_to_do(source: Path, tmp_path: Path, name: str) -> None:
+    broken = tmp_path / name
+    if name == "headless.zarr":
+        gi.io.write(anndata.read_h5ad(source), broken)
+        for head in [*(broken / "X").glob("zarr.json"), *(broken / "X").glob(".z*")]:
+            head.write_text("{")
+        for head in broken.glob(".zmetadata"):
+            head.unlink()
+    elif name == "counts.zarr":
+        (broken / "X").mkdir(parents=True)
+    else:
+        broken.write_bytes(source.read_bytes()[100:])
+    done = gnnimpute(broken, tmp_path / "out.zarr")
+    assert done.exit_code == 2, done.output
+    assert done.stderr.startswith(f"Error: {broken} cannot be read as {broken.suffix[1:]}: ")
+    assert "copy or download it again" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("out", "args", "said"),
     [

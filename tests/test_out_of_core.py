@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -202,6 +203,26 @@ def test_the_disk_must_hold_it(source: Path, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match=r"free.*--dtype float16, or --sparse-below"):
         run(source, tmp_path / "out.zarr")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("while_it", ["trains", "decodes"])
+def test_where_the_disk_is_full_in_between_the_same_call_goes_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_it: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out.zarr"
+    said = rf"^There was no space left while {out} was written to .*kept in {tmp_path}/\.out.zarr.unfinished: the same"
+    with monkeypatch.context() as patch:
+        where = {"trains": (_out_of_core.tl, "impute"), "decodes": (_stored_layer.DenseWriter, "append")}[while_it]
+        patch.setattr(*where, full)
+        with pytest.raises(OSError, match=said):
+            run(source, out)
+    assert [path.name for path in tmp_path.iterdir()] == [".out.zarr.unfinished"]
+    if while_it == "decodes":
+        monkeypatch.setattr(_out_of_core.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
+    assert "gnnimpute" in run(source, out).layers
 
 
 def test_what_an_unfinished_run_has_written_need_not_fit_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import secrets
@@ -51,6 +52,23 @@ def check_ending(path: Path, *endings: str, what: str) -> None:
         raise ValueError(msg)
 
 
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@contextmanager
+def full_disk_named(path: Path, mend: str) -> Iterator[None]:
+    """Say what was written where the disk, or one's share of it, is full, which the system does not; and the mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        msg = f"There was no space left while {path} was written to {path.absolute().parent}. {mend}"
+        named = OSError(msg)
+        named.errno = error.errno  # for those who have more to say
+        raise named from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a new name beside the file `path`; rename it to `path` if all went well, else remove it.
@@ -60,7 +78,8 @@ def replacing(path: Path) -> Iterator[Path]:
     check_place(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield beside
+        with full_disk_named(path, "Free some space, or write to another disk."):
+            yield beside
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

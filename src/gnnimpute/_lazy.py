@@ -34,8 +34,7 @@ def read_lazy(path: Path) -> AnnData:
     require_dask(f"Reading {path} a few cells at a time")
     import anndata
 
-    kind = "zarr" if path.is_dir() else "h5ad"
-    with reading(path, kind):
+    with reading(path, _kind(path)):
         root = _opened(path)
         parts = {name: root[name] for name in root if name not in {"X", "layers", "raw"}}
         read = {name: anndata.io.read_elem(part) for name, part in parts.items()}
@@ -51,13 +50,20 @@ def read_lazy(path: Path) -> AnnData:
 
 def n_nonzeros(path: Path) -> int:
     """Stored values of the largest matrix of a store, without reading them."""
-    found = _matrices(_opened(path)).values()
-    return max((part["data"].shape[0] if hasattr(part, "keys") else part.size for part in found), default=0)
+    with reading(path, _kind(path)):
+        found = _matrices(_opened(path)).values()
+        return max((part["data"].shape[0] if hasattr(part, "keys") else part.size for part in found), default=0)
 
 
 def n_values(path: Path) -> int:
     """Cells times genes of a store, without reading them: the values of an imputed layer."""
-    return max((_shape(part)[0] * _shape(part)[1] for part in _matrices(_opened(path)).values()), default=0)
+    with reading(path, _kind(path)):
+        found = _matrices(_opened(path)).values()
+        return max((_shape(part)[0] * _shape(part)[1] for part in found), default=0)
+
+
+def _kind(path: Path) -> str:
+    return "zarr" if path.is_dir() else "h5ad"
 
 
 def _matrices(root: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _writers, io, pp, tl
-from gnnimpute._atomic import alone, replacing
+from gnnimpute._atomic import alone, full_disk_named, replacing
 from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of, counts_of, require_key
@@ -107,15 +107,17 @@ def impute_store(
             "stored": stored._asdict(), "prepare": _that_matter(prepare), "fit": _that_matter(fit),
             "unique_names": unique_names,
         })  # fmt: skip
+        kept = f"What is done is kept in {work}: the same command goes on from there"
         try:
-            if not (work / MODEL).exists():
-                _learn(adata, work, config=config, model=model, prepare=prepare, fit=fit,
-                       impute={"estimate": estimate, "output": output, "key_added": key})  # fmt: skip
-            adata = read_lazy(work / STORE)  # which, unlike io.read, logs no path
-            fitted = GNNImputer.load(work / MODEL, device=fit.get("device"))
-            write_layer(adata, work / STORE, fitted, key=key, stored=stored)
+            with full_disk_named(out, f"{kept}, once there is space."):
+                if not (work / MODEL).exists():
+                    _learn(adata, work, config=config, model=model, prepare=prepare, fit=fit,
+                           impute={"estimate": estimate, "output": output, "key_added": key})  # fmt: skip
+                adata = read_lazy(work / STORE)  # which, unlike io.read, logs no path
+                fitted = GNNImputer.load(work / MODEL, device=fit.get("device"))
+                write_layer(adata, work / STORE, fitted, key=key, stored=stored)
         except KeyboardInterrupt:
-            log.warning("What is done is kept in %s: the same command goes on from there.", work)
+            log.warning("%s.", kept)
             raise
         if save_model is not None:
             with replacing(save_model) as beside:

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
+from gnnimpute._atomic import full_disk_named
 from gnnimpute._blocks import is_lazy
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def in_place(path: Path, *, suffix: str) -> Iterator[Path]:
     beside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     new, old = beside / f"new{suffix}", beside / "old"
     try:
-        yield new
+        with full_disk_named(path, "Free some space, or write to another disk."):
+            yield new
         if final.is_dir():  # a folder cannot be replaced by another in one step
             final.rename(old)
         try:
@@ -95,8 +97,7 @@ def check_replaceable(path: Path, kind: str, *, overwrite: bool) -> None:
 
 def check_space(path: Path, n_bytes: float, *, smaller: str = "impute fewer genes (genes=, --genes)") -> None:
     """Refuse to begin what the disk cannot hold; `smaller` says how to make it so."""
-    folder = target(path).parent
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder := target(path).parent).free
     if n_bytes > free:
         msg = (
             f"{path} needs about {size(n_bytes)}, but {folder} has {size(free)} free. Free some space, write to "
@@ -162,8 +163,7 @@ def write_zarr(adata: AnnData, path: Path) -> None:
             finally:
                 self.n_running -= 1
 
-        # All that makes a file or a folder.
-
+        # All that makes a file or a folder:
         async def _open(self, **options: Any) -> None:
             await self.unless_stopped(super()._open(**options))
 
