@@ -133,6 +133,27 @@ def test_large_stores_go_out_of_core_by_themselves(
     assert not _cli_store.is_out_of_core(source, out, options | {"genes": ["a"]})
 
 
+@pytest.mark.parametrize("way", ["--in-memory", "--out-of-core"])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("counts", "raw counts are read from layers['counts']: give another name"),
+        ("true_counts", "key_added='true_counts' would replace adata.layers['true_counts']"),
+        ("gnnimpute_pca", "key_added='gnnimpute_pca' would replace adata.obsm['gnnimpute_pca']"),
+        ("x" * 201, "the name has 201 bytes, and 200 are the most"),
+    ],
+    ids=["where counts are read", "of the file", "of what is prepared", "too long"],
+)
+def test_names_of_other_things_are_refused_before_training(  # noqa: PLR0917
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, said: str, way: str
+) -> None:
+    monkeypatch.setattr(gi.tl, "fit", lambda *_, **__: pytest.fail("it is trained already"))
+    done = gnnimpute(source, tmp_path / "out.zarr", "--key-added", key, way, *TINY)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert not (tmp_path / "out.zarr").exists()
+
+
 @pytest.mark.parametrize("name", ["counts.zarr", "counts.h5ad", "headless.zarr"])
 def test_a_broken_store_is_named_with_what_to_do(source: Path, tmp_path: Path, name: str) -> None:
     broken = tmp_path / name

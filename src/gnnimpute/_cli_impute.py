@@ -120,6 +120,7 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
         import anndata  # noqa: F401 -- all that is needed below
 
         from gnnimpute import _describe, io, pp, tl  # noqa: F401
+        from gnnimpute._result import check_key
     _check_kinds(options)
     if impute_stores(source, out, options, config=config, overwrite=overwrite, quiet=quiet):
         return
@@ -128,6 +129,7 @@ def impute(source: Path, out: Path, *, overwrite: bool, quiet: bool, **options: 
     if options["interval"] is not None and out.suffix.lower() not in {".h5ad", ".zarr"}:
         misuse(f"{out} holds the imputed values alone: only .h5ad and .zarr hold the layers of --interval.")
     adata = read(source, options)
+    check_key(adata, key)
     n_columns = adata.n_vars if genes is None else len(genes)
     gi.io.check_writable(out, overwrite=overwrite, n_bytes=4.0 * adata.n_obs * n_columns)
     if genes is not None:

@@ -27,8 +27,18 @@ EVALUATION = "gnnimpute_evaluation"
 """`uns` key of what :func:`gnnimpute.tl.evaluate` has found."""
 
 
+LONGEST = 200
+"""Most bytes of the name of a result: in a zarr it is that of a folder, and longer for what goes with it."""
+
+
 def check_name(key_added: str) -> None:
-    """Raise ValueError for a name of a result that no file could be read with."""
+    """Raise ValueError for a name of a result that no file could be read with, or that counts are read from."""
+    if key_added == COUNTS:
+        msg = f"key_added={key_added!r} (--key-added): raw counts are read from layers[{COUNTS!r}]: give another name."
+        raise ValueError(msg)
+    if (n_bytes := len(key_added.encode(errors="surrogateescape"))) > LONGEST:
+        msg = f"key_added={key_added!r} (--key-added): the name has {n_bytes} bytes, and {LONGEST} are the most."
+        raise ValueError(msg)
     if not key_added or "/" in key_added:
         msg = f"key_added={key_added!r} (--key-added): give a name without '/', which files cannot hold."
         raise ValueError(msg)

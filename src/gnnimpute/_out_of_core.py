@@ -19,6 +19,7 @@ from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of, counts_of, require_key
 from gnnimpute._lazy import read_lazy
+from gnnimpute._result import check_key
 from gnnimpute._stored_layer import FINISHED, Stored, write_layer
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def impute_store(
         is under way.
     KeyError
         If the layer, the batch column or the embedding does not exist.
+    ValueError
+        If `key` is the name of something else.
     OSError
         If the disk has not enough space for the result.
     """
@@ -100,6 +103,7 @@ def impute_store(
     with alone(work.with_name(f"{work.name}.lock"), str(out)):  # beside the folder, which may be made anew
         io.check_writable(out, overwrite=overwrite)  # another run may have ended in between
         adata = io.read(source, lazy=True, unique_names=unique_names)
+        check_key(adata, key)
         _check_keys(adata, prepare, fit)
         announce(adata, out, config=config, stored=stored, n_there=_size_of(work / STORE / "layers" / key))
         _begin(work, source, adata, {
@@ -220,6 +224,7 @@ def _learn(
     """All but the layer: written to the store, and the model, which is there if all of this is done."""
     if prepare:
         pp.prepare(adata, **prepare)
+    check_key(adata, impute["key_added"])  # nor what was prepared may be replaced
     if (trained := work / TRAINED).exists():
         model = trained
     if model is None:
