@@ -58,6 +58,22 @@ def test_a_sparse_layer_is_summed_up_too(source: Path, tmp_path: Path, asked: li
     assert 'layers="gnnimpute")' in done.stdout
 
 
+def test_the_layer_that_is_asked_for_is_imputed_without_a_copy_of_it(source: Path, tmp_path: Path) -> None:
+    adata = gi.io.read(source)
+    adata.layers["other"], adata.X = adata.X, 3 * adata.X
+    gi.io.write(adata, tmp_path / "two.h5ad")
+    store = tmp_path / "store.zarr"
+    done = gnnimpute(tmp_path / "two.h5ad", store, "--out-of-core", "--layer", "other", *TINY)
+    assert done.exit_code == 0, done.output
+    again = ["--in-memory", "--neighbors-key", "gnnimpute_neighbors", "--key-added", "again", *TINY]
+    for layer in (["--layer", "other"], []):
+        done = gnnimpute(store, tmp_path / "out.h5ad", "--overwrite", *layer, *again)
+        assert done.exit_code == 0, done.output
+        found = anndata.read_h5ad(tmp_path / "out.h5ad").uns
+        assert found["again"]["layer"] == "other"
+        assert found["again"]["target_total"] == pytest.approx(found["gnnimpute"]["target_total"], rel=0.1)
+
+
 def test_values_too_large_for_float16_cost_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.random.default_rng(0).poisson(2, (60, 30)).astype(np.float32)
     counts[:, 0] += 90_000

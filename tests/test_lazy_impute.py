@@ -74,6 +74,14 @@ def test_impute(memory: anndata.AnnData, lazy: anndata.AnnData, estimate: Any, o
     np.testing.assert_allclose(found, expected[:, some].layers["gnnimpute"], rtol=2e-5, atol=1e-6)
 
 
+def test_the_layer_that_prepare_was_given_is_imputed(memory: anndata.AnnData, lazy: anndata.AnnData) -> None:
+    lazy.layers["other"], lazy.X = lazy.X, 2 * lazy.X
+    gi.pp.prepare(lazy, layer="other", min_genes=5, min_cells=30)
+    gi.tl.impute(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), key_added="a")
+    assert lazy.uns["a"]["layer"] == "other"
+    assert lazy.uns["a"]["target_total"] < 1.2 * np.median(memory.obs["gnnimpute_total_counts"])
+
+
 def test_what_is_read_of_cells_is_held_once(lazy: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     imputer = gi.tl.fit(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
     blocks: list[weakref.ref[Any]] = []

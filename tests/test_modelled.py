@@ -61,6 +61,20 @@ def test_what_passes_is_modelled_on_the_prepared_graph(prepared):
     assert chosen.source == {"layer": "counts", "neighbors_key": "gnnimpute_neighbors", "use_rep": ""}
 
 
+def test_the_layer_that_prepare_was_given_is_modelled(adata):
+    adata.layers["other"] = 2 * adata.X
+    pp.prepare(adata, **PREPARE, layer="other")
+    assert resolve(adata).source["layer"] == "counts"  # the copy
+    del adata.layers["counts"]
+    chosen = resolve(adata)
+    assert chosen.source["layer"] == "other"
+    assert (chosen.counts != adata.layers["other"]).nnz == 0
+    assert resolve(adata, layer="X").source["layer"] == "X"
+    del adata.layers["other"]
+    with pytest.raises(KeyError, match=r"adata.layers has no 'other'"):
+        resolve(adata)
+
+
 @pytest.mark.parametrize("batch_key", [None, "donor"])
 def test_the_blind_recipe_makes_the_prepared_graph_again(adata, batch_key):
     pp.prepare(adata, **PREPARE, batch_key=batch_key, n_neighbors=4, rng=3)

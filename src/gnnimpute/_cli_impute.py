@@ -202,12 +202,14 @@ def _prepare(adata: AnnData, options: dict[str, Any]) -> str | None:
     """Quality control and graph; gives the layer to impute."""
     if options["key_added"] in adata.uns:
         _log.warning("The result %r of an earlier run is replaced in the new file.", options["key_added"])
-    layer: str | None = options["layer"] if _keys.COUNTS in adata.layers else None
+    layer: str | None = options["layer"]
     names = (*QUALITY_NAMES, "n_neighbors", "batch_key")
     taken = {name: options[name] for name in (*names, "layer", "filter", "allow_non_counts", "device")}
     n_pcs = None if options["use_rep"] or options["neighbors_key"] else options["n_pcs"]
     if options["neighbors_key"] != _keys.NEIGHBORS:  # that one is of an earlier `prepare`, whose marks go with it
+        has_counts = _keys.COUNTS in adata.layers
         gi.pp.prepare(adata, **taken, n_pcs=n_pcs, rng=options["seed"])
+        layer = layer if has_counts else None  # what it has just made a copy of
     return layer
 
 

@@ -16,7 +16,7 @@ from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import counts_of, embedding_of, labels_of
+from gnnimpute._inputs import counts_of, embedding_of, labels_of, layer_of
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
@@ -122,7 +122,7 @@ def evaluate(
     config = config or Config()
     _keys.check_name(key_added)
     _check(estimate, config, seeds=seeds)
-    counts = counts_of(adata, layer, allow_non_counts=False)
+    counts = counts_of(adata, layer_of(adata, layer) if quality is None else layer, allow_non_counts=False)
     require_in_memory(counts)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])
     names = list(dict.fromkeys(key for key in (batch_key, cluster_key) if key is not None))

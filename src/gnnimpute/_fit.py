@@ -54,7 +54,8 @@ def fit(
     config
         Settings of the network and its training.
     layer
-        Layer of the raw counts. By default ``layers["counts"]`` if there is one, else `X`.
+        Layer of the raw counts. By default ``layers["counts"]`` if there is one, else what
+        :func:`gnnimpute.pp.prepare` was given, else `X`.
     neighbors_key
         Graph to use: a key of `uns` as :func:`scanpy.pp.neighbors` writes it. By default that of
         :func:`gnnimpute.pp.prepare`, which is made anew without the molecules that validation holds out.

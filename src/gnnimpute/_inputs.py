@@ -68,6 +68,18 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> A
         raise ValueError(msg) from None
 
 
+def layer_of(adata: AnnData, layer: str | None) -> str | None:
+    """The layer that is named, or else the one that :func:`gnnimpute.pp.prepare` was given and made no copy of.
+
+    `None` leaves it to :func:`counts_of`: ``layers["counts"]``, or else `X`.
+    """
+    require_anndata(adata)
+    if layer is not None or _keys.COUNTS in adata.layers:
+        return layer
+    prepared = adata.uns.get(_keys.QUALITY, {}).get("layer")
+    return None if prepared is None else str(prepared)
+
+
 def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
     is_layer = layer in adata.layers or (layer is None and _keys.COUNTS in adata.layers)

@@ -12,7 +12,7 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._components import principal_components
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, embedding_of
+from gnnimpute._inputs import batches_of, counts_of, embedding_of, layer_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def modelled(
     to_fit: bool = True,
 ) -> Modelled:
     """Resolve all keys into arrays; nothing is changed. What only a fit needs is left out where none is to come."""
+    layer = layer_of(adata, layer)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
     cells, genes = passing(adata.obs, "obs"), passing(adata.var, "var")
     blind = None

@@ -154,7 +154,7 @@ def require_passing(rules: Sequence[Rule]) -> NDArray[np.bool_]:
     return passing
 
 
-def about(limits: Limits, rules: Sequence[Rule], *, n_genes: int) -> dict[str, Any]:
+def about(limits: Limits, rules: Sequence[Rule], *, n_genes: int, layer: str | None) -> dict[str, Any]:
     """Limits and what they set aside, as plain values that AnnData can write.
 
     Parameters
@@ -165,8 +165,10 @@ def about(limits: Limits, rules: Sequence[Rule], *, n_genes: int) -> dict[str, A
         What came of it for cells.
     n_genes
         Number of genes that fail.
+    layer
+        Layer that was named, if any.
     """
-    return {
+    return ({} if layer is None else {"layer": layer}) | {
         "limits": {name: "none" if limit is None else limit for name, limit in vars(limits).items()},
         "reasons": np.array([rule.reason for rule in rules], dtype=str),
         "n_cells": np.array([int(rule.fails.sum()) for rule in rules]),

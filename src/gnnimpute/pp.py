@@ -115,7 +115,7 @@ def prepare(
     `adata.var["gnnimpute_n_cells"]` : `int`
         Cells in which a gene is detected, among those that no rule for cells sets aside.
     `adata.uns["gnnimpute_quality"]` : :class:`dict`
-        ``limits``, and how many cells (``n_cells``) each of them (``reasons``) and how many genes they set aside.
+        ``limits``, how many cells (``n_cells``, of what ``reasons``) and genes they set aside, and `layer`, if given.
     `adata.obsm["gnnimpute_pca"]` : :class:`numpy.ndarray` (`float32`, n_cells x n_pcs)
         Principal components of the passing cells; other cells are projected on them and change nothing.
     `adata.uns["gnnimpute_neighbors"]`, `adata.obsp["gnnimpute_neighbors_distances"]`, `["..._connectivities"]`
@@ -161,7 +161,7 @@ def prepare(
             adata.obs[f"{_keys.ADDED}_{name}"] = values
     adata.obs[_keys.SIZE_FACTOR] = total / np.median(total[cells])
     adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
-    adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()))
+    adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()), layer=layer)
     _replace_graph(adata, graph)
     _tell(rules, cells, genes, min_cells=min_cells, dropped=filter)
     if filter:
