@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
@@ -220,6 +221,49 @@ def test_the_command_says_the_same_and_draws(adata: AnnData, imputer: GNNImputer
     again = CliRunner().invoke(main, [str(a) for a in arguments])
     assert again.exit_code == 2
     assert "why.png exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "graph", [{"use_rep": "X_rep", "n_neighbors": 3, "batch_key": "lane"}, {"neighbors_key": "near"}]
+)
+def test_what_is_explained_is_what_was_imputed(adata: AnnData, tmp_path: Path, graph: dict[str, Any]) -> None:
+    """The layer and the graph of the imputation, from Python and at a shell, though the one of `prepare` is there."""
+    rng = np.random.default_rng(1)
+    adata = adata.copy()
+    adata.layers["other"], adata.obsm["X_rep"] = adata.layers["counts"] * 2, rng.normal(size=(180, 3))
+    adata.obs["lane"] = pd.Categorical(["x", "y"] * 90)
+    sc.pp.neighbors(adata, use_rep="X_rep", n_neighbors=4, key_added="near")
+    imputer = tl.fit(adata, config=Config(n_hidden=16, n_latent=4, n_epochs=3), layer="other", **graph)
+    tl.impute(adata, imputer=imputer, layer="other", output="counts", **graph)
+    value = adata.layers["gnnimpute"][adata.obs_names.get_loc("cell9"), adata.var_names.get_loc("gene1")]
+    why = tl.explain(adata, "cell9", "gene1", imputer=imputer)
+    assert why.mean == pytest.approx(value, rel=1e-4)
+    drivers = tl.drivers(adata, "type", imputer=imputer)
+    pd.testing.assert_frame_equal(drivers, tl.drivers(adata, "type", imputer=imputer, layer="other", **graph))
+
+    io.write(adata, tmp_path / "in.h5ad")
+    imputer.save(tmp_path / "model.safetensors")
+    asked = ["explain", tmp_path / "in.h5ad", "--model", tmp_path / "model.safetensors", "--cell", "cell9"]
+    done = CliRunner().invoke(main, [*map(str, asked), "--gene", "gene1"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(why)
+
+
+@pytest.mark.parametrize("option", [["--use-rep", "X_rep"], ["--neighbors-key", "near"]])
+def test_the_command_makes_no_graph_beside_the_one_that_is_named(
+    adata: AnnData, imputer: GNNImputer, tmp_path: Path, option: list[str]
+) -> None:
+    counts = AnnData(adata.layers["counts"], adata.obs[[]], adata.var[[]])
+    counts.obsm["X_rep"] = np.random.default_rng(1).normal(size=(180, 3))
+    sc.pp.neighbors(counts, use_rep="X_rep", n_neighbors=6, key_added="near")
+    io.write(counts, tmp_path / "in.h5ad", key=None)
+    imputer.save(tmp_path / "model.safetensors")
+    asked = ["explain", tmp_path / "in.h5ad", "--model", tmp_path / "model.safetensors", "--cell", "cell9"]
+    done = CliRunner().invoke(main, [*map(str, asked), "--gene", "gene1", "--min-genes", "5", *option])
+    assert done.exit_code == 0, done.output
+    pp.prepare(counts, **PREPARE | {"n_pcs": None})
+    graph = {option[0][2:].replace("-", "_"): option[1]}
+    assert done.stdout.strip() == str(tl.explain(counts, "cell9", "gene1", imputer=imputer, **graph))
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ Examples:
 @reading_options
 @quality_options
 @_files("--neighbors-key", help="Graph to use: a key of uns.  [default: that of `impute`, or one made as it does]")
+@_files("--use-rep", help="Embedding in obsm to find neighbors in instead.  [default: that of `impute`]")
 def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Say why one imputed value is what it is.
 
@@ -44,16 +45,22 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
     how likely a zero is a dropout. IN: what `impute` has written, or the counts, with the limits of
     quality control that it was given.
     """
+    from gnnimpute._modelled import as_imputed
+
     del quiet
     if figure is not None and figure.exists() and not overwrite:
         msg = f"{figure} exists. Name another file, or replace it with --overwrite."
         raise FileExistsError(msg)
     imputer = gi.GNNImputer.load(options["model"])
     adata = read(source, options)
-    layer, key = options["layer"], options["neighbors_key"]
-    if key is None and _keys.NEIGHBORS not in adata.uns:
-        gi.pp.prepare(adata, layer=layer, **{name: options[name] for name in QUALITY_NAMES})
-    asked = {"imputer": imputer, "level": options["level"], "layer": layer, "neighbors_key": key}
+    made_from = as_imputed(adata, **{name: options[name] for name in ("layer", "neighbors_key", "use_rep")})
+    graph = made_from["use_rep"] or made_from["neighbors_key"]
+    prepared = {name: options[name] for name in QUALITY_NAMES} | {"layer": made_from["layer"]}
+    if graph is None and _keys.NEIGHBORS not in adata.uns:
+        gi.pp.prepare(adata, **prepared)
+    elif graph not in {None, _keys.NEIGHBORS} and _keys.PASS not in adata.obs:
+        gi.pp.prepare(adata, **prepared, n_pcs=None)
+    asked = {"imputer": imputer, "level": options["level"], **made_from}
     explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
     if figure is not None:
         _draw(explanation, figure)

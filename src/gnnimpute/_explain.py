@@ -15,7 +15,7 @@ from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
 from gnnimpute._inputs import check_groups
-from gnnimpute._modelled import modelled
+from gnnimpute._modelled import as_imputed, modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
 from gnnimpute._value_parts import given_covarying, linear_part
@@ -60,7 +60,7 @@ def explain(
     level
         Probability that the interval is to have.
     layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts
-        As for :func:`fit`.
+        As for :func:`fit`, but by default what the imputation in `adata` was made from, if there is one.
 
     Returns
     -------
@@ -76,13 +76,10 @@ def explain(
     """
     check_imputer(imputer)
     check_level(level)
+    named = {"layer": layer, "neighbors_key": neighbors_key, "use_rep": use_rep}
     chosen = modelled(
         adata,
-        layer=layer,
-        neighbors_key=neighbors_key,
-        use_rep=use_rep,
-        batch_key=batch_key,
-        n_neighbors=n_neighbors,
+        **as_imputed(adata, **named, batch_key=batch_key, n_neighbors=n_neighbors),
         allow_non_counts=allow_non_counts,
         device=imputer.device,
         to_fit=False,
@@ -172,7 +169,7 @@ def drivers(
     imputer
         What imputes, from :func:`fit` or :meth:`gnnimpute.GNNImputer.load`.
     layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts
-        As for :func:`fit`.
+        As for :func:`fit`, but by default what the imputation in `adata` was made from, if there is one.
 
     Returns
     -------
@@ -188,13 +185,10 @@ def drivers(
     """
     check_imputer(imputer)
     check_groups(adata, groupby)
+    named = {"layer": layer, "neighbors_key": neighbors_key, "use_rep": use_rep}
     chosen = modelled(
         adata,
-        layer=layer,
-        neighbors_key=neighbors_key,
-        use_rep=use_rep,
-        batch_key=batch_key,
-        n_neighbors=n_neighbors,
+        **as_imputed(adata, **named, batch_key=batch_key, n_neighbors=n_neighbors),
         allow_non_counts=allow_non_counts,
         device=imputer.device,
         to_fit=False,

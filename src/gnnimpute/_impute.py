@@ -123,7 +123,7 @@ def impute(
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss`` (of each epoch), ``best_epoch`` (0 is
         the first), ``version``, ``linear_share`` (of the linear part in the values; with 1 the network has no say),
         ``n_covarying`` (genes that others say something of), and what was used: ``layer``, ``neighbors_key``,
-        ``use_rep``, ``interval``, ``n_cells``, ``n_genes``.
+        ``use_rep`` (``batch_key``, ``n_neighbors``), ``interval``, ``n_cells``, ``n_genes``.
     """
     require_anndata(adata)
     check_asked(config=config, imputer=imputer, rng=rng)

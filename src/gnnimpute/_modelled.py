@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,8 @@ class Modelled(NamedTuple):
     blind: partial[NeighborGraph] | None
     """Makes the same graph from counts without those that validation holds out; `None` if the graph was given, or no
     fit is to come."""
-    source: dict[str, str]
-    """Names of what was used: layer, neighbors_key and use_rep; empty where there is none."""
+    source: dict[str, str | int]
+    """What was used: layer, neighbors_key and use_rep, with its batch_key and n_neighbors; empty where none."""
 
 
 def modelled(
@@ -80,8 +80,32 @@ def modelled(
     if blind is None and to_fit:
         log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
     layer = layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X")
-    source = {"layer": layer, "neighbors_key": neighbors_key or "", "use_rep": use_rep or ""}
+    source: dict[str, str | int] = {"layer": layer, "neighbors_key": neighbors_key or "", "use_rep": use_rep or ""}
+    if use_rep is not None:
+        source |= {"batch_key": batch_key or "", "n_neighbors": n_neighbors}
     return Modelled(counts, cells, genes, graph, blind, source)
+
+
+def as_imputed(
+    adata: AnnData,
+    *,
+    layer: str | None,
+    neighbors_key: str | None,
+    use_rep: str | None,
+    batch_key: str | None = None,
+    n_neighbors: int = 5,
+) -> dict[str, Any]:
+    """Layer and graph, for :func:`modelled`: as given or, where none is, those of the imputation that is there."""
+    found = {
+        key: value for key, value in adata.uns.items() if hasattr(value, "keys") and {"unit", "use_rep"} <= set(value)
+    }
+    made = found.get(_keys.ADDED, next(iter(found.values())) if len(found) == 1 else {})
+    graph = {"neighbors_key": neighbors_key, "use_rep": use_rep, "batch_key": batch_key, "n_neighbors": n_neighbors}
+    if made and (neighbors_key, use_rep, batch_key) == (None, None, None):
+        graph |= {name: str(made[name]) or None for name in ("neighbors_key", "use_rep")}
+        graph |= {"batch_key": str(made.get("batch_key", "")) or None}
+        graph |= {"n_neighbors": int(made.get("n_neighbors", n_neighbors))}
+    return {"layer": layer or (str(made["layer"]) if made else None), **graph}
 
 
 def passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
