@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 import gnnimpute as gi
 from gnnimpute import _blocks, _lazy, _stream
+from gnnimpute._canvas import values_of
 from gnnimpute._config import Config
 
 if TYPE_CHECKING:
@@ -131,6 +132,28 @@ def test_slices_are_shaped_as_those_of_numpy(lazy: anndata.AnnData) -> None:
         found = layer[key].compute()
         assert found.shape == whole[key].shape == layer[key].shape, key
         np.testing.assert_allclose(found, whole[key], rtol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["normalized", "log1p"])
+def test_counts_of_a_cell_without_any_in_modelled_genes_stay_as_they_were(output: Any) -> None:
+    import dask.array as da
+
+    memory = plain()
+    counts = memory.X.tolil()
+    counts[:, 20], counts[9] = 0, 0
+    counts[9, 20] = 2
+    memory.X = counts.tocsr()
+    lazy = memory.copy()
+    lazy.X = da.from_array(memory.X, chunks=(40, -1), asarray=False)
+    for adata in (memory, lazy):
+        gi.pp.prepare(adata, min_genes=5, min_cells=30)
+        gi.tl.impute(adata, output=output, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+        row = np.asarray(adata.layers["gnnimpute"][9])
+        assert row.max() == row[20] == pytest.approx(2 if output == "normalized" else np.log1p(2))
+        assert adata.obs["gnnimpute_depth"].iloc[9] == 1
+    memory.layers["same"] = memory.layers["counts"]
+    for layer in ("counts", "same"):
+        assert values_of(memory, [memory.var_names[20]], key="gnnimpute", layer=layer)[9] == pytest.approx(row[20])
 
 
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")

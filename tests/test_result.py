@@ -16,12 +16,14 @@ TARGET = 20.0
 @pytest.fixture
 def chosen(rng):
     counts = rng.poisson(3, (6, 5)).astype(np.float32)
+    counts[3, [0, 3]] = 0  # a cell without counts in the modelled genes
     return SimpleNamespace(counts=sp.csr_matrix(counts), cells=np.array([1, 2, 4]), genes=np.array([0, 3]))
 
 
 def expected(chosen, columns, output):
     counts = chosen.counts.toarray()
-    depth = np.maximum(counts[:, chosen.genes].sum(1, keepdims=True), 1) / TARGET
+    total = counts[:, chosen.genes].sum(1, keepdims=True)
+    depth = np.where(total > 0, total / TARGET, 1)
     values = (counts if output == "counts" else counts / depth)[:, columns]
     values = np.log1p(values) if output == "log1p" else values
     imputed = np.isin(columns, chosen.genes)

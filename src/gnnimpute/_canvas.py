@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
-from gnnimpute._counts import divisors
+from gnnimpute._counts import depths
 from gnnimpute._genes import positions
 from gnnimpute._inputs import check_groups, require_key
 from gnnimpute._names import suggestion
@@ -155,7 +155,7 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, key: str) -> NDA
     else:
         modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else slice(None)
         totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
-        values *= float(about["target_total"]) / divisors(totals).reshape(-1, 1)
+        values /= depths(totals.ravel(), float(about["target_total"]))[:, None]
     if about["output"] == "log1p":
         np.log1p(values, out=values)
     return values

@@ -118,6 +118,11 @@ def divisors(total: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(total > 0, total, 1.0)
 
 
+def depths(total: NDArray[np.float64], target_total: float) -> NDArray[np.float64]:
+    """What counts of cells are divided by to be at a total: 1 for cells without any, whose other genes stay as seen."""
+    return np.where(total > 0, total / target_total, 1.0)
+
+
 def median_total(total: NDArray[np.float64]) -> float:
     """Median total of the cells that have counts: what cells are normalised to."""
     return float(np.median(total[total > 0])) if total.any() else 1.0

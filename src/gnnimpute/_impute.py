@@ -12,7 +12,7 @@ from gnnimpute._arguments import check_asked
 from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
-from gnnimpute._counts import divisors
+from gnnimpute._counts import depths
 from gnnimpute._fit import fitted, read_by
 from gnnimpute._genes import positions, shared
 from gnnimpute._inputs import require_anndata
@@ -118,7 +118,7 @@ def impute(
         Which genes are the model's: those that passed quality control, or those of an `imputer` that are there.
     `adata.obs[f"{key_added}_depth"]` : :class:`pandas.Series` (`float64`)
         What counts of a cell are divided by to be on the scale of normalised values: its total in the genes that were
-        read, over ``target_total`` (of which genes of the model that are not there have a share).
+        read, over ``target_total`` (of which genes that are not there have a share); 1 if it has none in them.
     `adata.uns[key_added]` : :class:`dict`
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss`` (of each epoch), ``best_epoch`` (0 is
         the first), ``version``, ``linear_share`` (of the linear part in the values; with 1 the network has no say),
@@ -244,7 +244,7 @@ def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Want
     lazy = on_demand(imputer, chosen, names, estimate=wanted.estimate, output=wanted.output)
     latent = lazy.cells.latent[:, : imputer.config.n_latent]
     seen = lazy.values.decoder.network.seen  # noqa: PD011 -- no pandas
-    about = latent, divisors(lazy.cells.total) / imputer.target_total_, seen
+    about = latent, depths(lazy.cells.total, imputer.target_total_), seen
     if wanted.is_layer:
         return _Made(as_dask(lazy), *about)
     return _Made(lazy.fill(place(out, adata.n_obs, len(wanted.columns)), wanted.columns), *about)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gnnimpute._cells import Cells, chosen_cells, with_normalizers
-from gnnimpute._counts import divisors
+from gnnimpute._counts import depths
 from gnnimpute._genes import positions
 from gnnimpute._infer import cells_at_once, chunks, embed
 from gnnimpute._values import Decoder, check_choices
@@ -98,7 +98,7 @@ class Values:
     def _observed(self, cells: Cells, counts: sp.csr_matrix | None, n_columns: int) -> NDArray[np.float32]:
         if counts is None:
             return np.full((len(cells.latent), n_columns), np.nan, dtype=np.float32)
-        depth = divisors(cells.total) / float(self.decoder.network.target_total)
+        depth = depths(cells.total, float(self.decoder.network.target_total))
         scale = (np.ones_like(depth) if self.output == "counts" else 1 / depth).astype(np.float32)
         values: NDArray[np.float32] = counts.toarray() * scale[:, None]
         return np.log1p(values) if self.output == "log1p" else values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._counts import divisors, totals
+from gnnimpute._counts import depths, totals
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,7 +83,7 @@ class Surrounded:
         self._imputed = np.flatnonzero(np.isin(columns, chosen.genes))
         self._block = np.empty((0, len(columns)), dtype=np.float32)
         self._log = output == "log1p"
-        self.depth = divisors(totals(chosen.counts[:, chosen.genes])) / target_total
+        self.depth = depths(totals(chosen.counts[:, chosen.genes]), target_total)
         self._scale = (np.ones_like(self.depth) if output == "counts" else 1 / self.depth).astype(np.float32)
         self.shape = (len(chosen.cells), len(self._imputed))
 
