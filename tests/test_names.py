@@ -93,6 +93,32 @@ def test_names_that_could_be_either_are_no_evidence():
     assert looks_transposed(GENES, numbers)  # a mitochondrial gene among the cells
 
 
+@pytest.mark.parametrize("cells", ["V{}", "X{}", "d0.{}", "S{}", "ESC{}", "MT-{}", "A549_{}", "GATA1.{}"])
+@pytest.mark.parametrize(
+    "known",
+    [
+        ["MT-ND1", "MT-ND4L", "MT-CO3"],
+        ["mt-Cytb", "mt-Atp8"],
+        ["mt:CoI", "mt:ND2"],
+        ["RPL13A", "RPS27"],
+        ["Actb", "Rpl3"],
+        ["ENSG00000141510.1", "ENSG00000139618"],
+    ],
+)
+def test_well_known_genes_tell_where_all_names_could_be_symbols(cells, known):
+    genes = [f"{symbol}{i}" for symbol in ("CD", "KRT", "GATA") for i in range(1, 40)] + known
+    cells = [cells.format(i) for i in range(1, 90)]
+    assert looks_transposed(genes, cells)
+    assert not looks_transposed(cells, genes)
+
+
+def test_well_known_genes_on_both_sides_are_no_evidence():
+    targets = ["ACTB", "RPL3", "CD3D", "GATA1"]  # of perturbations, one a row
+    assert not looks_transposed(targets, GENES)
+    assert not looks_transposed(GENES, targets)
+    assert not looks_transposed(["MT-1", "MT-2", "WT-1", "WT-2"], ["CD3D", "GATA1"])  # mutant and wild type
+
+
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_real_names(data_dir, name):
     adata = ad.read_h5ad(data_dir / f"{name}.h5ad", backed="r")

@@ -20,6 +20,8 @@ NUMBERS = ["1", "2", "3"]
         (["day0_1", "day0_2"], ["ENSMUSG00000064336", "ENSMUSG00000064337"], "cells_by_genes"),
         (["Gene1", "Gene2"], ["Cell1", "Cell2"], "genes_by_cells"),
         (["4_x", "5_x"], ["Actb", "Gapdh"], "cells_by_genes"),
+        (["MT-ND1", "MT-CO1", "CD3D"], ["V1", "V2"], "genes_by_cells"),  # as R names columns
+        (["ESC1", "ESC2"], ["MT-ND1", "MT-CO1", "CD3D"], "cells_by_genes"),
     ],
 )
 def test_names_tell(rows, columns, expected, caplog):

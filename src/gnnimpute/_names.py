@@ -31,6 +31,12 @@ _SYMBOL = r"[a-z][a-z0-9]+(?:[-.:/()@]+[a-z0-9]+)*[-.)]?"
 _RIKEN = r"\d{7}[a-z]\d\drik"
 _GENE = re.compile(rf"{_GENOME}(?:{_ENSEMBL_GENE}|gene[_-]?\d+|{_SYMBOL}|{_RIKEN})", re.IGNORECASE)
 
+# What a row of cells is hardly ever called, unlike MT-1, a mutant, or V1, S1 and ESC1, which could be symbols.
+_MITOCHONDRIAL_GENE = r"mt[-.:](?:nd\dl?|co(?:[123]|i+)|cyt?b|atp\d|rnr\d|t[a-z]\d?)"
+_HOUSEKEEPING = r"rp[ls]p?\d+[a-z]?\d?|actb|b2m|eef1a1|gapdh|malat1|tmsb4x"
+_KNOWN = re.compile(rf"{_GENOME}(?:{_ENSEMBL_GENE}|{_MITOCHONDRIAL_GENE}|{_HOUSEKEEPING})", re.IGNORECASE)
+_LEAST_KNOWN = 2
+
 _BARCODE = re.compile(r"(?:.*[^A-Za-z])?[ACGTN]{8,}(?:[^A-Za-z].*)?")
 _CELL_WORD = re.compile(r"(?:.*[^a-z])?(?:cell|barcode|nucle(?:us|i)|spot|well|sample)[_\-. ]?\d+", re.IGNORECASE)
 _ACCESSION = re.compile(r"(?:[SED]RR|GSM|SAM(?:N|D|EA))\d{4,}.*")
@@ -69,12 +75,16 @@ def barcode_like(names: Sequence[object]) -> float:
 def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object]) -> bool:
     """Whether the names of the cells are genes, or those of the genes are cells: a table of genes x cells.
 
-    Strict: names that could be either, such as plain numbers, are no evidence.
+    Strict: names that could be either, such as plain numbers, are no evidence. Most names that R gives to columns, such
+    as ``V1`` and ``X1``, could be symbols: against these, genes that everybody knows speak.
     """
     if barcode_like(gene_names) > 0.5 >= barcode_like(cell_names):
         return True
-    named = gene_like(cell_names) > 0.5 > gene_like(gene_names)
-    return named and bool(mitochondrial(cell_names).any()) and not mitochondrial(gene_names).any()
+    if not gene_like(cell_names) > 0.5:
+        return False
+    if gene_like(gene_names) < 0.5 and mitochondrial(cell_names).any() and not mitochondrial(gene_names).any():
+        return True
+    return _n_known(cell_names) >= _LEAST_KNOWN and not _n_known(gene_names)
 
 
 def suggestion(key: object, known: Iterable[object]) -> str:
@@ -94,6 +104,11 @@ def _is_mitochondrial(name: str) -> bool:
     if _MITOCHONDRIAL_SYMBOL.match(name):
         return True
     return any(found in MITOCHONDRIAL_IDS for found in _ENSEMBL.findall(name))
+
+
+def _n_known(names: Iterable[object]) -> int:
+    """How many names are Ensembl ids or well-known genes, of mitochondria, ribosomes and housekeeping."""
+    return sum(_KNOWN.fullmatch(str(name)) is not None for name in names)
 
 
 def _is_barcode(name: str) -> bool:

@@ -75,7 +75,7 @@ def settle(
 
 
 def _from_names(rows: Sequence[str], columns: Sequence[str], *, corner: str) -> tuple[Orientation | None, str]:
-    """What barcodes, mitochondrial genes or the corner of a table say for certain."""
+    """What barcodes, well-known genes or the corner of a table say for certain."""
     turned, straight = looks_transposed(rows, columns), looks_transposed(columns, rows)
     word = corner.strip().lower().replace(" ", "_")
     if turned == straight and word in GENE_HEADERS | CELL_HEADERS:
