@@ -326,6 +326,12 @@ def test_nothing_of_an_earlier_result_stays_under_its_key(adata, imputer):
     assert "gnnimpute" in adata.layers
 
 
+@pytest.mark.parametrize("kind", [iter, np.array, pd.Index, tuple])
+def test_genes_are_named_in_any_container(adata, imputer, kind):
+    tl.impute(adata, imputer=imputer, genes=kind(["gene3", "gene1"]))
+    assert adata.obsm["gnnimpute_genes"].columns.tolist() == ["gene3", "gene1"]
+
+
 def test_a_gene_is_asked_for_once(adata, imputer):
     with pytest.raises(ValueError, match=r"genes=\['gene1', 'gene1'\] names a gene more than once"):
         tl.impute(adata, imputer=imputer, genes=["gene1", "gene1"])

@@ -46,6 +46,11 @@ def no_training(monkeypatch):
         ({"layer": "counts"}, (KeyError, "adata.layers has no 'counts'")),
         ({"out": np.zeros((90, 59))}, (ValueError, r"shape \(90, 59\), but the result has \(90, 60\)")),
         ({"out": np.zeros((90, 60)), "genes": ["gene5"]}, (ValueError, r"but the result has \(90, 1\)")),
+        ({"out": np.zeros((90, 60), dtype=int)}, (TypeError, "`out` holds int64, which cuts values: give .* floating")),
+        (
+            {"genes": np.array(["gene5", "gene5"])},
+            (ValueError, r"genes=\['gene5', 'gene5'\] names a gene more than once"),
+        ),
         ({"key_added": "X_rep"}, (ValueError, r"would replace adata.obsm\['X_rep'\]")),
         ({"device": "quantum"}, (ValueError, "'quantum' is no device")),
         ({"imputer": GNNImputer(TINY)}, (ValueError, "not fitted yet")),

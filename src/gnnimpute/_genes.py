@@ -51,7 +51,7 @@ def positions(
     if isinstance(wanted, str):
         msg = f"genes={wanted!r} is one name: give a list, [{wanted!r}]."
         raise TypeError(msg)
-    where = _where(names)
+    where, wanted = _where(names), list(wanted)  # a generator can be gone through once only
     if missing := [str(w) for w in wanted if str(w) not in where]:
         there = "among the genes of the model, which passed quality control" if of_model else "there"
         hint = suggestion(missing[0], map(str, names))

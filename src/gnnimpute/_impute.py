@@ -82,7 +82,7 @@ def impute(
     genes
         Impute only these genes, into ``obsm[f"{key_added}_genes"]``.
     out
-        Array of shape (n_obs, n_vars), or (n_obs, n_genes) with `genes`, to write to instead, for example a zarr array.
+        Floating array of shape (n_obs, n_vars), or (n_obs, n_genes) with `genes`, to write to instead, such as of zarr.
     config
         Settings, as for :func:`fit`; by default `Config()`, and :meth:`Config.detected` for that estimate. An `imputer`
         has its own.
@@ -129,9 +129,10 @@ def impute(
     check_asked(config=config, imputer=imputer, rng=rng)
     check_key(adata, key_added)
     warn_if_useless(adata, estimate)
+    genes = genes if genes is None or isinstance(genes, str) else [str(gene) for gene in genes]
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
     if len(np.unique(columns)) < len(columns):  # columns of a table, which AnnData cannot write if two have one name
-        msg = f"genes={list(genes or ())} names a gene more than once."
+        msg = f"genes={genes} names a gene more than once."
         raise ValueError(msg)
     wanted = _Wanted(columns, estimate, output, interval, key_added, is_layer=out is None and genes is None)
     if out is not None:
@@ -166,7 +167,7 @@ def impute(
     # From here on nothing can go wrong: an error leaves `adata` as it was.
     forget(adata, key_added)
     if out is None and genes is not None:
-        adata.obsm[_keys.genes(key_added)] = pd.DataFrame(made.imputed, index=adata.obs_names, columns=list(genes))
+        adata.obsm[_keys.genes(key_added)] = pd.DataFrame(made.imputed, index=adata.obs_names, columns=genes)
     elif out is None:
         adata.layers[key_added] = made.imputed
     adata.layers.update(made.uncertainty)
@@ -232,18 +233,17 @@ def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _W
     )
     layers = {}
     if wanted.interval is not None:
-        asked: dict[str, Any] = {"level": wanted.interval, "output": wanted.output, "key": wanted.key}
-        layers = uncertainty(adata, made, chosen, source=source, **asked)
+        layers = uncertainty(
+            adata, made, chosen, source=source, level=wanted.interval, output=wanted.output, key=wanted.key
+        )
     latent = spread(made.embed(*source), chosen.cells, adata.n_obs)
     attention = spread_graph(made.attention(*source), chosen.cells, adata.n_obs)
     return _Made(values, latent, surrounded.depth, made.network_.seen, attention, layers)
 
 
 def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
-    names = adata.var_names.to_numpy(str)
-    lazy = on_demand(imputer, chosen, names, estimate=wanted.estimate, output=wanted.output)
-    latent = lazy.cells.latent[:, : imputer.config.n_latent]
-    seen = lazy.values.decoder.network.seen  # noqa: PD011 -- no pandas
+    lazy = on_demand(imputer, chosen, adata.var_names.to_numpy(str), estimate=wanted.estimate, output=wanted.output)
+    latent, seen = lazy.cells.latent[:, : imputer.config.n_latent], lazy.values.decoder.network.seen  # noqa: PD011
     about = latent, depths(lazy.cells.total, imputer.target_total_), seen
     if wanted.is_layer:
         return _Made(as_dask(lazy), *about)

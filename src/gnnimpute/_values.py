@@ -190,12 +190,15 @@ def check_choices(estimate: str, output: str, *, can_be_posterior: bool) -> None
 
 
 def place(out: Any, n_cells: int, n_genes: int) -> Any:
-    """Where values go: `out`, which must have this shape, or a new array."""
+    """Where values go: `out`, which must have this shape and floating numbers, or a new array."""
     if out is None:
         return new_array(n_cells, n_genes)
     if tuple(out.shape) != (n_cells, n_genes):
         msg = f"`out` has shape {tuple(out.shape)}, but the result has {(n_cells, n_genes)}."
         raise ValueError(msg)
+    if np.dtype(dtype := getattr(out, "dtype", np.float32)).kind != "f":
+        msg = f"`out` holds {dtype}, which cuts values: give an array of floating numbers, such as numpy.float32."
+        raise TypeError(msg)
     return out
 
 
