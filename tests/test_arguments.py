@@ -96,6 +96,11 @@ def test_configs_are_looked_at_before_anything_else(function: Any, config: Any) 
         function(AnnData(np.ones((3, 4))), config=config)
 
 
+def test_an_imputer_is_made_of_a_config() -> None:
+    with pytest.raises(TypeError, match=r"make one, config=gi\.Config\(n_epochs=2\)"):
+        gi.GNNImputer({"n_epochs": 2})
+
+
 @pytest.mark.parametrize("function", [gi.pp.prepare, gi.tl.fit, gi.tl.impute, gi.tl.tune])
 def test_seeds_are_looked_at_before_anything_else(function: Any) -> None:
     with pytest.raises(TypeError, match=r"rng=1\.5"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
+from anndata import AnnData
 
 from gnnimpute import _imputer, _infer, _values
 from gnnimpute._config import Attention, Config, Hide, Loss
@@ -200,6 +201,18 @@ def test_counts_of_other_genes_need_names(fitted, counts, graph):
 def test_what_cannot_be_learnt_from_is_refused(counts, graph, options, said):
     with pytest.raises(ValueError, match=said):
         GNNImputer(SMALL).fit(**({"counts": counts, "graph": graph} | options))
+
+
+def test_a_whole_anndata_is_sent_to_who_takes_it(fitted, counts, graph):
+    adata = AnnData(counts)
+    for call in (GNNImputer(SMALL).fit, fitted.transform):
+        with pytest.raises(TypeError, match=r"counts is a whole AnnData: gi\.tl\.fit\(adata\) .* Or pass adata\.X\."):
+            call(adata, graph)
+
+
+def test_genes_of_a_generator(fitted, counts, graph):
+    found = fitted.transform(counts, graph, genes=(name for name in NAMES[3:5]))
+    np.testing.assert_array_equal(found, fitted.transform(counts, graph, genes=NAMES[3:5]))
 
 
 @pytest.mark.parametrize("step", ["train", "posterior_of"])

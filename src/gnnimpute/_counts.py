@@ -149,6 +149,9 @@ def _as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     if matrix is None:
         msg = f"{where} is empty: there is no matrix. {_REMEDY}"
         raise ValueError(msg)
+    if hasattr(matrix, "obsm"):
+        msg = f"{where} is a whole AnnData: gi.tl.fit(adata) and gi.tl.impute(adata) take one. Or pass adata.X."
+        raise TypeError(msg)
     if hasattr(matrix, "to_memory"):
         matrix = matrix.to_memory()
     elif hasattr(matrix, "compute"):

@@ -10,6 +10,7 @@ import numpy as np
 
 from gnnimpute import _checkpoint, _distributed, _infer, _interval, _latent, _on_demand
 from gnnimpute._absent import reader
+from gnnimpute._arguments import check_config
 from gnnimpute._blas import one_thread_of_openblas
 from gnnimpute._config import Config
 from gnnimpute._counts import check_counts
@@ -65,6 +66,7 @@ class GNNImputer:
     """
 
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
+        check_config(config)
         self.config, self.device = config, device
         self.cells_: Cells | None = None
 
@@ -160,7 +162,7 @@ class GNNImputer:
             ``normalized``: scaled to the median total of the fitted cells. ``counts``: at each cell's own depth.
             ``log1p``: log(1 + normalized).
         out
-            Array of shape (n_cells, n_genes) to write into, for example a zarr array; by default a new one.
+            Floating array of shape (n_cells, n_genes) to write into, such as of zarr; by default a new one.
 
         Returns
         -------
@@ -169,14 +171,12 @@ class GNNImputer:
         made, rows = self._reading(counts, names, graph)
         check_choices(estimate, output, can_be_posterior=self.spread_ is not None)
         wanted = Wanted.of(graph.n_cells, self.genes_, genes=genes, cells=cells)
-        out = wanted.place(out)
-        latent = _infer.embed(made.network_, rows, graph)
+        out, latent = wanted.place(out), _infer.embed(made.network_, rows, graph)
         for c, block in made._decoder.blocks(rows, latent, wanted.cells, estimate=estimate, output=output):
             out[c] = block[:, wanted.columns]
         return out
 
-    embed, attention = _latent.embed, _latent.attention
-    keep, values = _on_demand.keep, _on_demand.values
+    embed, attention, keep, values = _latent.embed, _latent.attention, _on_demand.keep, _on_demand.values
     interval, redetection = _interval.interval, _interval.redetection
     further, further_log1p = _interval.further, _interval.further_log1p
 
@@ -206,9 +206,9 @@ class GNNImputer:
         """
         model = _checkpoint.load_model(Path(path))
         imputer = cls(model.config, device=device)
-        imputer.genes_, imputer.network_ = model.genes, model.network.to(device_named(device)).eval()
-        imputer.spread_, imputer.average_ = model.spread, model.average
-        imputer.covarying_, imputer.cells_ = model.covarying, model.cells
+        imputer.network_ = model.network.to(device_named(device)).eval()
+        imputer.genes_, imputer.cells_ = model.genes, model.cells
+        imputer.spread_, imputer.average_, imputer.covarying_ = model.spread, model.average, model.covarying
         imputer.history_, imputer.best_epoch_, imputer.origin_ = model.history, model.best_epoch, model.origin
         return imputer
 
