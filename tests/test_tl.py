@@ -326,6 +326,26 @@ def test_nothing_of_an_earlier_result_stays_under_its_key(adata, imputer):
     assert "gnnimpute" in adata.layers
 
 
+def test_another_result_or_layer_whose_name_begins_alike_stays(adata, imputer):
+    tl.impute(adata, imputer=imputer, key_added="a")
+    for other in ("a_upper", "a_genes"):
+        tl.impute(adata, imputer=imputer, key_added=other, output="counts")
+    adata.layers["a_lower"] = np.zeros(adata.shape)
+    before = adata.copy()
+    tl.impute(adata, imputer=imputer, key_added="a")
+    for name in ("a_upper", "a_genes", "a_lower"):
+        np.testing.assert_array_equal(adata.layers[name], before.layers[name])
+    np.testing.assert_array_equal(adata.obsm["a_genes"], before.obsm["a_genes"])
+    before = adata.copy()
+    with pytest.raises(
+        ValueError, match=r"'a' would replace adata.layers\['a_lower'\], adata.layers\['a_upper'\]: choose"
+    ):
+        tl.impute(adata, imputer=imputer, key_added="a", interval=0.9)
+    with pytest.raises(ValueError, match=r"'a' would replace adata.obsm\['a_genes'\]: choose"):
+        tl.impute(adata, imputer=imputer, key_added="a", genes=["gene1"])
+    assert_equal(adata, before)
+
+
 @pytest.mark.parametrize("kind", [iter, np.array, pd.Index, tuple])
 def test_genes_are_named_in_any_container(adata, imputer, kind):
     tl.impute(adata, imputer=imputer, genes=kind(["gene3", "gene1"]))

@@ -127,7 +127,7 @@ def impute(
     """
     require_anndata(adata)
     check_asked(config=config, imputer=imputer, rng=rng)
-    check_key(adata, key_added)
+    check_key(adata, key_added, interval=interval, genes=genes)
     warn_if_useless(adata, estimate)
     genes = genes if genes is None or isinstance(genes, str) else [str(gene) for gene in genes]
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)

@@ -31,6 +31,11 @@ LONGEST = 200
 """Most bytes of the name of a result: in a zarr it is that of a folder, and longer for what goes with it."""
 
 
+def is_imputation(about: object) -> bool:
+    """Whether an entry of `uns` says what an imputation is."""
+    return hasattr(about, "keys") and {"estimate", "unit"} <= set(about.keys())
+
+
 def check_name(key_added: str) -> None:
     """Raise ValueError for a name of a result that no file could be read with, or that counts are read from."""
     if key_added == COUNTS:

@@ -46,16 +46,22 @@ def uncertainty(
     return {name: part.values for name, part in zip(_names(key), parts, strict=True)}
 
 
+def made_under(adata: AnnData, key: str) -> set[tuple[str, str]]:
+    """What an earlier imputation has put under this key, as slots and names; empty if there was none."""
+    if not _keys.is_imputation(about := adata.uns.get(key)):
+        return set()
+    made = {(slot, key) for slot in ("layers", "obsm", "uns")} | {("obsp", _keys.attention(key))}
+    made |= {("obs", _keys.depth(key)), ("var", _keys.modelled(key))}
+    if not _keys.is_imputation(adata.uns.get(_keys.genes(key))):  # else it is the latent of that one
+        made.add(("obsm", _keys.genes(key)))
+    return made | {("layers", name) for name in _names(key) if about.get("interval")}
+
+
 def forget(adata: AnnData, key: str) -> None:
     """Remove an earlier result of this key: ``uns`` is to describe another one, in which not all of it may be made."""
-    for name in (key, *_names(key)):
-        adata.layers.pop(name, None)
-    for name in (key, _keys.genes(key)):
-        adata.obsm.pop(name, None)
-    adata.obsp.pop(_keys.attention(key), None)
-    for frame, name in ((adata.obs, _keys.depth(key)), (adata.var, _keys.modelled(key))):
-        if name in frame:
-            del frame[name]
+    for slot, name in made_under(adata, key):
+        if name in (there := getattr(adata, slot)):
+            del there[name]
 
 
 def _names(key: str) -> tuple[str, str, str]:

@@ -96,9 +96,7 @@ def as_imputed(
     n_neighbors: int = 5,
 ) -> dict[str, Any]:
     """Layer and graph, for :func:`modelled`: as given or, where none is, those of the imputation that is there."""
-    found = {
-        key: value for key, value in adata.uns.items() if hasattr(value, "keys") and {"unit", "use_rep"} <= set(value)
-    }
+    found = {key: about for key, about in adata.uns.items() if _keys.is_imputation(about)}
     made = found.get(_keys.ADDED, next(iter(found.values())) if len(found) == 1 else {})
     graph = {"neighbors_key": neighbors_key, "use_rep": use_rep, "batch_key": batch_key, "n_neighbors": n_neighbors}
     if made and (neighbors_key, use_rep, batch_key) == (None, None, None):

@@ -9,6 +9,7 @@ import numpy as np
 
 from gnnimpute import _keys
 from gnnimpute._counts import depths, totals
+from gnnimpute._layers import made_under
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,16 +33,21 @@ def unit_of(output: Output, target_total: float, *, seen: float = 1.0) -> str:
     return unit if output == "counts" or seen == 1 else f"{unit}; genes that are there have {seen:.0%} of it"
 
 
-def check_key(adata: AnnData, key: str) -> None:
-    """Raise ValueError if files cannot hold the key, or if it would replace what is no result of an earlier call."""
+def check_key(adata: AnnData, key: str, *, interval: object = None, genes: object = None) -> None:
+    """Raise ValueError if files cannot hold the key, or if it would replace what is no result of an earlier call.
+
+    Of the parts that not every call adds, an earlier result lets those pass that `interval` and `genes` do not ask for.
+    """
     _keys.check_name(key)
-    earlier = adata.uns.get(key)
-    if hasattr(earlier, "keys") and {"estimate", "unit"} <= set(earlier.keys()):
-        return
-    fields = [("layers", key), ("obsm", key), ("obsm", f"{key}_genes"), ("obsp", _keys.attention(key)), ("uns", key)]
+    fields = [("layers", key), ("obsm", key), ("obsp", _keys.attention(key)), ("uns", key)]
     fields += [("obs", _keys.depth(key)), ("var", _keys.modelled(key))]
-    fields += [("layers", part(key)) for part in (_keys.lower, _keys.upper, _keys.redetection)]
-    if taken := [f"adata.{slot}[{name!r}]" for slot, name in fields if name in getattr(adata, slot)]:
+    made = made_under(adata, key)
+    if not made or interval is not None:
+        fields += [("layers", part(key)) for part in (_keys.lower, _keys.upper, _keys.redetection)]
+    if not made or genes is not None:
+        fields.append(("obsm", _keys.genes(key)))
+    taken = [f"adata.{s}[{name!r}]" for s, name in fields if name in getattr(adata, s) and (s, name) not in made]
+    if taken:
         msg = f"key_added={key!r} would replace {', '.join(taken)}: choose another key_added, or delete it first."
         raise ValueError(msg)
 
