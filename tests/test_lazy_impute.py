@@ -124,6 +124,25 @@ def test_what_needs_counts_in_memory_says_so(lazy: anndata.AnnData) -> None:
         gi.tl.evaluate(lazy)
 
 
+def test_plots_and_the_report_show_what_is_lazy(memory: anndata.AnnData, lazy: anndata.AnnData, tmp_path: Path) -> None:
+    expected = memory.copy()
+    gi.report.write(lazy, tmp_path / "before.html")  # X, of which there is no copy
+    lazy.obsm, lazy.obsp, lazy.uns = memory.obsm, memory.obsp, memory.uns
+    for adata in (expected, lazy):
+        adata.layers["twice"] = adata.X * 2
+        gi.tl.impute(adata, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
+    some = [lazy.var_names[7], lazy.var_names[2]]
+    for layer in (None, "X", "twice"):
+        found, wanted = (values_of(adata, some, key="gnnimpute", layer=layer) for adata in (lazy, expected))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    assert len(gi.pl.gene_pair(lazy, *some).collections) == 2
+    for name, adata in (("lazy", lazy), ("memory", expected)):
+        gi.report.write(adata, tmp_path / f"{name}.html", genes=some)
+    said = [(tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("before", "lazy", "memory")]
+    zeros = 1 - memory.X.nnz / np.prod(memory.shape)
+    assert all(f"{zeros:.1%} of all counts" in page for page in said)
+
+
 def test_slices_are_shaped_as_those_of_numpy(lazy: anndata.AnnData) -> None:
     gi.tl.impute(lazy, config=Config(n_hidden=8, n_latent=4, n_epochs=1), progress=False)
     layer = lazy.layers["gnnimpute"]

@@ -53,6 +53,12 @@ def require_in_memory(counts: object) -> None:
         raise TypeError(msg)
 
 
+def dense(part: Any) -> NDArray[np.float64]:
+    """Part of a matrix as an array in memory, whatever it is kept as."""
+    part = part.compute() if is_lazy(part) else part
+    return np.asarray(part.toarray() if sp.issparse(part) else part, dtype=np.float64)
+
+
 def n_workers() -> int:
     """Workers of the cluster that the user has a client of; 0 without one."""
     if "distributed" not in sys.modules:

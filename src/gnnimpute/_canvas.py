@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
-from gnnimpute._counts import depths
+from gnnimpute._blocks import by_cells, dense, each, is_lazy
+from gnnimpute._counts import depths, totals
 from gnnimpute._genes import positions
 from gnnimpute._inputs import check_groups, require_key
 from gnnimpute._names import suggestion
@@ -124,7 +125,7 @@ def values_of(adata: AnnData, genes: Sequence[str], *, key: str, layer: str | No
     if key not in adata.layers:
         msg = f"adata.layers has no {key!r}: impute all genes, without genes= and out=. {suggestion(key, adata.layers)}"
         raise KeyError(msg)
-    return np.asarray(adata.layers[key][:, columns], dtype=np.float64)
+    return dense(adata.layers[key][:, columns])
 
 
 def depth_of(adata: AnnData, key: str) -> NDArray[np.float64]:
@@ -146,16 +147,25 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, key: str) -> NDA
     if layer != "X" and layer not in adata.layers:
         msg = f"adata.layers has no {layer!r} to compare with: give layer=. {suggestion(layer, adata.layers)}"
         raise KeyError(msg)
-    counts = sp.csr_matrix(adata.X if layer == "X" else adata.layers[layer])
-    values: NDArray[np.float64] = counts[:, columns].toarray().astype(np.float64)
+    matrix = adata.X if layer == "X" else adata.layers[layer]
+    counts = by_cells(matrix, where=layer, allow_non_counts=True) if is_lazy(matrix) else sp.csr_matrix(matrix)
+    values = np.concatenate([*each(counts, _columns, columns)])
     if about["output"] == "counts":
         return values
     if layer == about["layer"]:
         values /= depth_of(adata, key)[:, None]
     else:
         modelled = adata.var[_keys.PASS].to_numpy(dtype=bool) if _keys.PASS in adata.var else slice(None)
-        totals = np.asarray(counts[:, modelled].sum(axis=1, dtype=np.float64))
-        values /= depths(totals.ravel(), float(about["target_total"]))[:, None]
+        total = np.concatenate([*each(counts, _totals, modelled)])
+        values /= depths(total, float(about["target_total"]))[:, None]
     if about["output"] == "log1p":
         np.log1p(values, out=values)
     return values
+
+
+def _columns(counts: sp.csr_matrix, columns: ArrayLike) -> NDArray[np.float64]:
+    return dense(counts[:, columns])
+
+
+def _totals(counts: sp.csr_matrix, genes: NDArray[np.bool_] | slice) -> NDArray[np.float64]:
+    return totals(counts[:, genes])

@@ -9,11 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._blocks import by_cells, dense, is_lazy
 from gnnimpute._canvas import depth_of
 from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
-from gnnimpute._inputs import labels_of
+from gnnimpute._inputs import labels_of, layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ class Shown:
     def plain_layer(self, name: str, genes: Sequence[str]) -> Values:
         """A layer as it is."""
         columns = self.adata.var_names.get_indexer(list(genes))
-        return np.asarray(self.adata.layers[name][self.cells][:, columns], dtype=np.float64)
+        return dense(self.adata.layers[name][self.cells][:, columns])
 
     @property
     def depth(self) -> Values:
@@ -169,14 +170,17 @@ def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64],
 
 def at_median_total(adata: AnnData, cells: NDArray[np.int64], key: str) -> sp.csr_matrix:
     """Counts of some cells on the scale of normalised values, of shape (n_cells, n_vars)."""
-    counts = sp.csr_matrix(read_counts(adata, key)[cells], dtype=np.float64)
+    counts = read_counts(adata, key)[cells]
+    counts = sp.csr_matrix(counts.compute() if is_lazy(counts) else counts, dtype=np.float64)
     return sp.csr_matrix(sp.diags(1 / depths(adata, cells, key)) @ counts)
 
 
 def read_counts(adata: AnnData, key: str) -> Any:
     """The counts that were imputed, or else would be."""
-    layer = adata.uns[key]["layer"] if key in adata.uns else _keys.COUNTS
-    return adata.X if layer == "X" else adata.layers[layer]
+    layer = adata.uns[key]["layer"] if key in adata.uns else layer_of(adata, None) or _keys.COUNTS
+    is_x = layer == "X" or (layer == _keys.COUNTS and layer not in adata.layers)  # of Dask arrays there is no copy
+    counts = adata.X if is_x else adata.layers[layer]
+    return by_cells(counts, where=layer, allow_non_counts=True) if is_lazy(counts) else counts
 
 
 def depths(adata: AnnData, cells: NDArray[np.int64], key: str) -> Values:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _keys
+from gnnimpute._blocks import each
 from gnnimpute.report._figure import BLUE, GREY, ORANGE, Picture, blank, picture
 from gnnimpute.report._shown import read_counts
 
@@ -30,7 +31,7 @@ def quality_rows(adata: AnnData, key: str) -> Rows:
     """Cells and genes, and what each rule set aside."""
     passing, modelled = (frame[_keys.PASS].to_numpy(dtype=bool) for frame in (adata.obs, adata.var))
     counts = read_counts(adata, key)
-    seen = counts.nnz if sp.issparse(counts) else np.count_nonzero(counts)
+    seen = sum(each(counts, _n_seen))
     rows = [
         ("cells", f"{passing.sum():,} of {adata.n_obs:,} are modelled"),
         ("genes", f"{modelled.sum():,} of {adata.n_vars:,} are modelled"),
@@ -40,6 +41,10 @@ def quality_rows(adata: AnnData, key: str) -> Rows:
     about = adata.uns.get(_keys.QUALITY, {})
     reasons = zip(about.get("reasons", ()), about.get("n_cells", ()), strict=True)
     return rows + [("set aside", f"{number:,} cells with {reason}") for reason, number in reasons if number]
+
+
+def _n_seen(counts: Any) -> int:
+    return int(counts.nnz if sp.issparse(counts) else np.count_nonzero(counts))
 
 
 def quality(adata: AnnData) -> Iterator[Picture]:
