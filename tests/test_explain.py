@@ -309,6 +309,18 @@ def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:
     assert part.value == pytest.approx(tl.explain(adata, "cell71", "gene1", imputer=imputer).linear.value, rel=0.5)
 
 
+def test_drivers_where_some_cells_have_no_group(adata: AnnData, imputer: GNNImputer) -> None:
+    gaps = adata.copy()
+    gaps.obs["type"] = pd.array(adata.obs["type"].astype(str), dtype="string")
+    gaps.obs.loc[gaps.obs_names[:20], "type"] = pd.NA
+    found = tl.drivers(gaps, "type", imputer=imputer)
+    gaps.obs["type"] = gaps.obs["type"].astype(object).fillna("none")
+    pd.testing.assert_frame_equal(found, tl.drivers(gaps, "type", imputer=imputer)[["a", "b", "c"]])
+    gaps.obs["type"] = pd.array([None] * 180, dtype="string")
+    with pytest.raises(ValueError, match=r"obs\['type'\] is empty for all 179 cells"):
+        tl.drivers(gaps, "type", imputer=imputer)
+
+
 def test_drivers_of_a_quantity_are_refused(adata: AnnData, imputer: GNNImputer) -> None:
     with pytest.raises(ValueError, match=r"holds \d+ different numbers, too many for groups"):
         tl.drivers(adata, "gnnimpute_total_counts", imputer=imputer)

@@ -180,6 +180,44 @@ def test_numbers_that_name_groups_stay_groups(mapped: AnnData, values: object) -
     gi.pl.heatmap(mapped, ["7"], "cluster")
 
 
+GAPS = {
+    "string": lambda labels: pd.array(labels, dtype="string"),
+    "Int64": lambda labels: pd.array(
+        [None if label is None else "bca".index(label) for label in labels], dtype="Int64"
+    ),
+    "category of string": lambda labels: pd.Categorical(pd.array(labels, dtype="string")),
+    "object": lambda labels: np.array(labels, dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_cells_without_a_group_are_left_out(mapped: AnnData, kind: str) -> None:
+    mapped.obs["g"] = GAPS[kind]([None] * 10 + ["a"] * 30 + ["b"] * 50)
+    names = [str(name) for name in mapped.obs["g"].astype("category").cat.categories]
+    assert len(names) == 2
+    sizes = [int((mapped.obs["g"].dropna().astype(str) == name).sum()) for name in names]
+    assert [len(c.get_offsets()) for c in gi.pl.embedding(mapped, "g").collections] == sizes
+    pair = gi.pl.gene_pair(mapped, "7", "8", color="g").collections
+    assert [(c.get_label(), len(c.get_offsets())) for c in pair[1:]] == [
+        (f"imputed, {name}", size) for name, size in zip(names, sizes, strict=True)
+    ]
+    ax = gi.pl.heatmap(mapped, ["7"], "g")
+    assert ax.images[0].get_array().shape == (1, 80)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == names
+
+
+@pytest.mark.parametrize("dtype", ["string", "Int64", "float", "object", "category"])
+def test_a_column_without_any_group_is_refused(mapped: AnnData, dtype: str) -> None:
+    mapped.obs["g"] = pd.Series([None] * 90, index=mapped.obs_names, dtype=dtype)
+    for draw in (
+        lambda: gi.pl.embedding(mapped, "g"),
+        lambda: gi.pl.heatmap(mapped, ["7"], "g"),
+        lambda: gi.pl.gene_pair(mapped, "7", "8", color="g"),
+    ):
+        with pytest.raises(ValueError, match=r"obs\['g'\] is empty for all 90 cells that are looked at"):
+            draw()
+
+
 def test_a_quantity_is_no_groups(mapped: AnnData) -> None:
     mapped.obs["total"] = np.linspace(0, 1, 90)
     for draw in (

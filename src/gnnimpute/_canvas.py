@@ -11,7 +11,7 @@ from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, dense, each, is_lazy
 from gnnimpute._counts import depths, totals
 from gnnimpute._genes import positions
-from gnnimpute._inputs import check_groups, require_key
+from gnnimpute._inputs import require_key
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -70,21 +70,6 @@ def group_color(number: int) -> str:
 def group_marker(number: int) -> str:
     """Marker of a group: colour and marker together tell 42 groups apart."""
     return MARKERS[number // len(GROUPS) % len(MARKERS)]
-
-
-def groups_of(adata: AnnData, column: str) -> tuple[NDArray[Any], list[str]]:
-    """Group of each cell, and all groups in their order.
-
-    Raises
-    ------
-    KeyError
-        If `obs` has no such column.
-    ValueError
-        If it holds many different numbers.
-    """
-    check_groups(adata, column)
-    values = adata.obs[column].astype("category")
-    return values.astype(str).to_numpy(), [str(name) for name in values.cat.categories]
 
 
 def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np.float64], str]:

@@ -14,7 +14,7 @@ from gnnimpute._counts import divisors, totals
 from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
-from gnnimpute._inputs import check_groups
+from gnnimpute._inputs import check_groups, groups_of
 from gnnimpute._modelled import as_imputed, modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
@@ -181,7 +181,7 @@ def drivers(
     KeyError
         If there is no such column, layer or graph.
     ValueError
-        If there is only one group, or the column holds many different numbers.
+        If there is only one group or none, or the column holds many different numbers.
     """
     check_imputer(imputer)
     check_groups(adata, groupby)
@@ -194,20 +194,22 @@ def drivers(
         to_fit=False,
     )
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
-    column = adata.obs[groupby].iloc[chosen.cells].astype("category").cat.remove_unused_categories()
-    groups, names = column.astype(str).to_numpy(), column.cat.categories.astype(str)
-    if len(names) < 2:
+    groups, names = groups_of(adata, groupby, chosen.cells)
+    known = np.unique(groups[groups >= 0])
+    if len(known) < 2:
         msg = f"adata.obs[{groupby!r}] has one group: nothing sets it apart. Name a column with two or more."
         raise ValueError(msg)
     latent = imputer.embed(counts, graph)
     normalized = Rows.of(counts, imputer.network_).normalized(slice(None))
     network = copy.deepcopy(imputer.network_).cpu()
     shares = {}
-    for group in names:
+    for group in known:
         inside = groups == group
         away = latent[inside].mean(0) - latent[~inside].mean(0)
         direction = inside[:, None] * (away / max(float(np.linalg.norm(away)), 1e-12) / inside.sum())
-        shares[group], _ = integrated_gradients(network, normalized, graph, direction=direction.astype(np.float32))
+        shares[names[group]], _ = integrated_gradients(
+            network, normalized, graph, direction=direction.astype(np.float32)
+        )
     return pd.DataFrame(shares, index=imputer.genes_)
 
 

@@ -187,10 +187,32 @@ def labels_of(adata: AnnData, key: str, cells: NDArray[np.int64]) -> NDArray[np.
     check_groups(adata, key)
     column = adata.obs[key].iloc[cells]
     labels = np.where(column.isna(), "", column.astype(str)).astype(np.str_)
-    if not (labels != "").any():
-        msg = f"adata.obs[{key!r}] is empty for all {len(cells):,} cells that are looked at: name a column of groups."
-        raise ValueError(msg)
+    _require_any(labels != "", key)
     return labels
+
+
+def groups_of(adata: AnnData, key: str, cells: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], list[str]]:
+    """Number of the group of some cells, -1 for those that have none, and the names of all groups in their order.
+
+    Raises
+    ------
+    KeyError
+        If `obs` has no such column.
+    ValueError
+        If it holds many different numbers, or nothing for any of the cells.
+    """
+    check_groups(adata, key)
+    groups = adata.obs[key].astype("category").cat
+    codes = groups.codes.to_numpy(dtype=np.int64)
+    codes = codes if cells is None else codes[cells]
+    _require_any(codes >= 0, key)
+    return codes, [str(name) for name in groups.categories]
+
+
+def _require_any(known: NDArray[np.bool_], key: str) -> None:
+    if not known.any():
+        msg = f"adata.obs[{key!r}] is empty for all {len(known):,} cells that are looked at: name a column of groups."
+        raise ValueError(msg)
 
 
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:

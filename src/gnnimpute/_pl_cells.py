@@ -14,11 +14,10 @@ from gnnimpute._canvas import (
     coordinates,
     group_color,
     group_marker,
-    groups_of,
     values_of,
     wrapped,
 )
-from gnnimpute._inputs import is_measure
+from gnnimpute._inputs import groups_of, is_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,17 +64,17 @@ def gene_pair(
     KeyError
         If there is no such imputation, gene or column.
     ValueError
-        If the column holds many different numbers, not groups.
+        If the column holds many different numbers, not groups, or nothing.
     """
     about = about_of(adata, key)
     imputed = values_of(adata, [gene_x, gene_y], key=key, layer=None)
     raw = values_of(adata, [gene_x, gene_y], key=key, layer=layer or str(about.get("layer", _keys.COUNTS)))
-    groups, names = (np.full(adata.n_obs, "imputed"), ["imputed"]) if color is None else groups_of(adata, color)
+    groups, names = (np.zeros(adata.n_obs), ["imputed"]) if color is None else groups_of(adata, color)
     ax = axes(ax)
     ax.scatter(raw[:, 0], raw[:, 1], s=9, color=GREY, alpha=0.4, linewidths=0, label="observed", rasterized=True)
     for number, group in enumerate(names):
         name = group if color is None else f"imputed, {group}"
-        x, y = imputed[groups == group].T
+        x, y = imputed[groups == number].T
         how: dict[str, Any] = {"color": group_color(number), "marker": group_marker(number), "label": name}
         ax.scatter(x, y, s=9, alpha=0.7, linewidths=0, rasterized=True, **how)
     unit = wrapped(about["unit"])
@@ -124,6 +123,8 @@ def embedding(
         If there is no such imputation, embedding, gene or column.
     TypeError
         If `color` is a list: one is drawn at a time.
+    ValueError
+        If the column holds nothing.
     """
     if not isinstance(color, str):
         msg = f"color={color!r}: one gene or column is drawn at a time. Give each its own axes: color='...', ax=..."
@@ -135,7 +136,7 @@ def embedding(
         groups, names = groups_of(adata, color)
         ax = axes(ax)
         for number, group in enumerate(names):
-            x, y = points[groups == group].T
+            x, y = points[groups == number].T
             ax.scatter(x, y, color=group_color(number), marker=group_marker(number), label=group, **dots)
         ax.legend(frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
         ax.set_title(color)
@@ -192,22 +193,22 @@ def heatmap(
     TypeError
         If `genes` is a single name.
     ValueError
-        If the column holds many different numbers, not groups.
+        If the column holds many different numbers, not groups, or nothing.
     """
     groups, names = groups_of(adata, groupby)
     values = values_of(adata, genes, key=key, layer=layer)
-    known = [name for name in names if (groups == name).any()]
-    order = np.concatenate([np.flatnonzero(groups == name) for name in known])
+    known = np.unique(groups[groups >= 0])
+    order = np.concatenate([np.flatnonzero(groups == number) for number in known])
     low, high = values.min(0), np.quantile(values, 0.99, axis=0)
     high = np.where(high > low, high, values.max(0))
     shown = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1)[order].T
     ax = axes(ax)
     image = ax.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
-    ends = np.cumsum([(groups == name).sum() for name in known])
+    ends = np.cumsum([(groups == number).sum() for number in known])
     ax.vlines(ends[:-1] - 0.5, -0.5, len(shown) - 0.5, color="white", linewidth=1)
     ax.set_yticks(range(len(shown)), list(genes))
     upright: dict[str, Any] = {"rotation": 90} if len(known) > 8 else {"rotation": 45, "ha": "right"}
-    ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, known, **upright)
+    ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, [names[number] for number in known], **upright)
     ax.tick_params(length=0)
     ax.set(xlabel=groupby, title="imputed" if layer is None else "observed")
     ax.figure.colorbar(image, ax=ax, label="least to highest value of the gene (99 %)")
