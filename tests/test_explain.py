@@ -309,6 +309,11 @@ def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:
     assert part.value == pytest.approx(tl.explain(adata, "cell71", "gene1", imputer=imputer).linear.value, rel=0.5)
 
 
+def test_a_path_is_no_anndata(imputer: GNNImputer) -> None:
+    with pytest.raises(TypeError, match=r"adata = gi\.io\.read\('x\.h5ad'\)"):
+        tl.explain("x.h5ad", "cell9", "gene1", imputer=imputer)
+
+
 def test_drivers_where_some_cells_have_no_group(adata: AnnData, imputer: GNNImputer) -> None:
     gaps = adata.copy()
     gaps.obs["type"] = pd.array(adata.obs["type"].astype(str), dtype="string")

@@ -12,7 +12,7 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._components import principal_components
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, embedding_of, layer_of
+from gnnimpute._inputs import batches_of, counts_of, embedding_of, layer_of, require_anndata
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -96,14 +96,15 @@ def as_imputed(
     n_neighbors: int = 5,
 ) -> dict[str, Any]:
     """Layer and graph, for :func:`modelled`: as given or, where none is, those of the imputation that is there."""
+    require_anndata(adata)
     found = {key: about for key, about in adata.uns.items() if _keys.is_imputation(about)}
     made = found.get(_keys.ADDED, next(iter(found.values())) if len(found) == 1 else {})
+    graph: dict[str, Any]
     graph = {"neighbors_key": neighbors_key, "use_rep": use_rep, "batch_key": batch_key, "n_neighbors": n_neighbors}
     if made and (neighbors_key, use_rep, batch_key) == (None, None, None):
-        graph |= {name: str(made[name]) or None for name in ("neighbors_key", "use_rep")}
-        graph |= {"batch_key": str(made.get("batch_key", "")) or None}
-        graph |= {"n_neighbors": int(made.get("n_neighbors", n_neighbors))}
-    return {"layer": layer or (str(made["layer"]) if made else None), **graph}
+        graph = {name: str(made.get(name, "")) or None for name in ("neighbors_key", "use_rep", "batch_key")}
+        graph["n_neighbors"] = int(made.get("n_neighbors", n_neighbors))
+    return {"layer": layer or str(made.get("layer", "")) or None, **graph}
 
 
 def passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
