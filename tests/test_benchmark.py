@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -142,12 +144,62 @@ def test_results_of_other_methods_stay(adata: anndata.AnnData, ran: list[str], t
     assert list(read(out)["method"]) == ran == ["one", "two"]
 
 
+def forget_counts(out: Path) -> None:
+    """Make results those of an earlier version, which did not say what counts they are of."""
+    table = read(out)
+    table["settings"] = [json.dumps({"arguments": json.loads(text)["arguments"]}) for text in table["settings"]]
+    table.to_csv(out, index=False)
+
+
 def test_results_of_other_data_are_refused(adata: anndata.AnnData, ran: list[str], tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     rows_of({"tiny": adata}, METHODS[:1], out=out)
+    forget_counts(out)
     with pytest.raises(ValueError, match=r"other data called 'tiny': \d+ cells x 60 genes there, 50 x \d+ here.*--out"):
         rows_of({"tiny": adata[:50].copy()}, out=out, protocols=[THIN])
     assert len(ran) == 1
+
+
+def test_results_of_other_counts_are_refused(adata: anndata.AnnData, ran: list[str], tmp_path: Path) -> None:
+    out, changed = tmp_path / "results.csv", adata.copy()
+    changed.X.data[0] += 1
+    adata.layers["spliced"] = changed.X.copy()
+    first = rows_of({"other": adata, "tiny": adata}, out=out)
+    ran.clear()
+    said = rf"{re.escape(str(out))} has results of other counts called 'tiny' \((.*)\): name another file with --out"
+    # All that is asked for is there; the same for a method that is new, and for data that come last.
+    for methods in (METHODS, [Method("new")]):
+        with pytest.raises(ValueError, match=said.replace(".*", "the data have changed since")):
+            rows_of({"more": adata, "tiny": changed}, methods, out=out)
+        with pytest.raises(ValueError, match=said.replace(".*", "no --layer then, --layer spliced now")):
+            rows_of({"tiny": adata}, methods, out=out, layer="spliced")
+    assert ran == []
+    assert rows_of({"other": adata, "tiny": adata}, out=out) == first
+    forget_counts(out)
+    assert len(rows_of({"tiny": changed}, out=out)) == 2
+    assert ran == []
+
+
+def test_absent_methods_have_no_results_to_be_mixed(adata: anndata.AnnData, ran: list[str], tmp_path: Path) -> None:
+    out, changed = tmp_path / "results.csv", adata.copy()
+    changed.X.data[0] += 1
+    rows_of({"tiny": adata}, [Method("absent")], out=out)
+    assert [row["status"] for row in rows_of({"tiny": changed}, [Method("works")], out=out)] == ["ok"]
+    assert ran == ["absent", "works"]
+
+
+def test_the_same_counts_however_they_are_stored(adata: anndata.AnnData, ran: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    first = rows_of({"tiny": adata}, out=out)
+    unsorted = adata.X.copy()
+    unsorted.indices[:2], unsorted.data[:2] = unsorted.indices[1::-1].copy(), unsorted.data[1::-1].copy()
+    unsorted.has_sorted_indices = False
+    stored = [adata.X.toarray(), adata.X.astype(np.int64).tocsc(), adata.X.astype(np.uint16), unsorted]
+    for counts in stored:
+        assert rows_of({"tiny": anndata.AnnData(counts)}, out=out) == first
+    gi.io.write(adata, tmp_path / "tiny.h5ad")
+    assert rows_of([tmp_path / "tiny.h5ad"], out=out, layer="X") == first
+    assert len(ran) == 2
 
 
 def test_results_of_other_settings_are_refused(adata: anndata.AnnData, ran: list[str], tmp_path: Path) -> None:

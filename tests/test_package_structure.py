@@ -126,6 +126,7 @@ LAYERS = (
         "_peers",
         "_progress",
         "_results",
+        "_resume",
         "cli",
     },
 )
@@ -154,6 +155,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_pl_accuracy": "pl",
     "_pl_attention": "pl",
     "_pl_cells": "pl",
+    "_resume": "benchmark",
     "_splat_params": "splatter",
     "_cells": "on_demand",
     "_stored_layer": "out_of_core",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+import json
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gnnimpute import io, pp
+from gnnimpute import io
 from gnnimpute._inputs import counts_of
 from gnnimpute._judge import Budget, Case, Protocol, failed, told
 from gnnimpute._paired import CellLosses
 from gnnimpute._progress import Progress
-from gnnimpute._quality import Limits
 from gnnimpute._results import Results, Run, settings_of
+from gnnimpute._resume import check_same_counts, check_same_size, checksum, is_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,29 +95,40 @@ def run(
     todo = {
         one
         for one, method in runs.items()
-        if not _is_done(rows := results.of(one), method, quality=quality or {}, retry=retry, out=out)
+        if not is_done(rows := results.of(one), method, quality=quality or {}, retry=retry, out=out)
         or (rows[0]["status"] == "ok" and losses.lacks(one))
     }
     if len(todo) < len(runs):
         _log.info("%d of %d runs are in %s already", len(runs) - len(todo), len(runs), out)
-    loaded: dict[str, AnnData] = {}
+
+    @lru_cache(maxsize=1)  # one at a time in memory
+    def loaded(name: str) -> tuple[AnnData, dict[str, Any]]:
+        adata = _read(name, sources[name], layer, orientation)
+        return adata, {"layer": layer, "counts": checksum(adata.X)}
+
+    for name in sources:  # before hours of work on the others
+        if rows := results.about(name):
+            check_same_counts(loaded(name)[1], rows, out)
     with Progress(len(todo), show=progress) as shown, TemporaryDirectory(prefix="gnnimpute-") as folder:
         for place in cases:
             title = f"{place.data} ({list(sources).index(place.data) + 1}/{len(sources)}), {place.protocol}"
             title += f", seed {place.seed}"
             if any(place.run(method) in todo for method in methods):
                 shown.says(f"{title}: quality control")
-                if place.data not in loaded:
-                    loaded = {place.data: _read(place.data, sources[place.data], layer, orientation)}  # one at a time
+                adata, origin = loaded(place.data)
+                check_same_counts(origin, results.about(place.data), out)
                 _log.info("%s", title)
-                case = _case(loaded[place.data], place, quality)
-                _check_same_data(case, [row for method in methods for row in results.of(place.run(method))], out)
+                case = _case(adata, place, quality)
+                if isinstance(case, Case):
+                    rows = [row for method in methods for row in results.of(place.run(method))]
+                    check_same_size(case.adata.shape, rows, out)
             for number, method in enumerate(methods, start=1):
                 if (one := place.run(method)) in todo:
                     label = f"{number}/{len(methods)} {method.name}"
                     tick = shown.runs(f"{title}: {label}")
                     keep = partial(losses.add, one) if losses.wants(one) else None
-                    results.add(one, rows := _rows(case, method, Path(folder), budget=budget, tick=tick, keep=keep))
+                    rows = _rows(case, method, Path(folder), budget=budget, tick=tick, keep=keep)
+                    results.add(one, [row | {"settings": _with(origin, row)} for row in rows])
                     level = logging.INFO if rows[0]["status"] == "ok" else logging.WARNING
                     _log.log(level, "  %s: %s", label, told(rows, place.protocol))
                     shown.done()
@@ -181,40 +191,6 @@ def _rows(case: Case | ValueError, method: Method, folder: Path, **options: Any)
     return failed(case, method) if isinstance(case, ValueError) else case.rows(method, folder, **options)
 
 
-def _is_done(rows: list[Row], method: Method, *, quality: Mapping[str, Any], retry: bool, out: Path | None) -> bool:
-    """Whether a run need not be done again."""
-    if not rows or rows[0]["status"] == "absent" or (retry and rows[0]["status"] != "ok"):
-        return False
-    settings = settings_of(rows[0])
-    # Results of earlier versions do not say.
-    limits = [_all_limits(each) for each in (settings.get("quality", quality), quality)]
-    if other := [name for name in limits[0] if limits[0][name] != limits[1][name]]:
-        there, here = (", ".join(f"{name}={each[name]}" for name in other) for each in limits)
-        msg = f"{out} has results of {rows[0]['data']!r} after quality control with {there}, and now it is to be {here}"
-        msg += ": name another file with --out."
-        raise ValueError(msg)
-    if (before := settings.get("arguments", [])) != (now := list(method.arguments)):
-        msg = (
-            f"{out} has results of {method.name!r} run with {' '.join(before) or 'its defaults'}, and now it is to run "
-            f"with {' '.join(now) or 'its defaults'}: name another file with --out."
-        )
-        raise ValueError(msg)
-    return True
-
-
-def _all_limits(quality: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits of quality control, also those that are left at their defaults."""
-    asked = inspect.signature(pp.prepare).parameters
-    return {limit.name: quality.get(limit.name, asked[limit.name].default) for limit in fields(Limits)}
-
-
-def _check_same_data(case: Case | ValueError, rows: list[Row], out: Path | None) -> None:
-    """Refuse to put results of different cells and genes side by side."""
-    if isinstance(case, ValueError):
-        return
-    for row in rows:
-        if row["n_cells"] and (row["n_cells"], row["n_genes"]) != case.adata.shape:
-            there, here = f"{row['n_cells']} cells x {row['n_genes']} genes", " x ".join(map(str, case.adata.shape))
-            msg = f"{out} has results of other data called {row['data']!r}: {there} there, {here} here."
-            msg += " Name another file with --out."
-            raise ValueError(msg)
+def _with(origin: dict[str, Any], row: Row) -> str:
+    """Settings of a run, and the counts that it was judged on."""
+    return json.dumps(settings_of(row) | origin)

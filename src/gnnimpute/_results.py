@@ -63,6 +63,10 @@ class Results:
         """Rows of a run; none if it is still to do."""
         return self._runs.get(run, [])
 
+    def about(self, data: str) -> list[Row]:
+        """Rows of all runs on a data set."""
+        return [row for run, rows in self._runs.items() if run.data == data for row in rows]
+
     def add(self, run: Run, rows: Sequence[Row]) -> None:
         """Take the rows of a run, in place of earlier ones, and write the file anew."""
         self._runs[run] = [dict(zip(KEY, run, strict=True)) | row for row in rows]
