@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gnnimpute._atomic import alone, replacing
+from gnnimpute._atomic import alone, in_turn, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"], ids=["new", "replaced"])
@@ -151,3 +151,36 @@ def test_a_disk_without_locks_is_in_nobodys_way(tmp_path, monkeypatch):
     with alone(tmp_path / "lock", "it"), alone(tmp_path / "lock", "it"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX")
+def test_one_waits_until_the_other_is_done(tmp_path):
+    waits = f"""
+from pathlib import Path
+from gnnimpute._atomic import in_turn
+print("begins", flush=True)
+with in_turn(Path({str(tmp_path / "result")!r})):
+    print(Path({str(tmp_path / "result")!r}).read_text())
+"""
+    with in_turn(tmp_path / "result"):
+        other = subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "begins\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.2)
+        (tmp_path / "result").write_text("of the first")
+    assert other.communicate(timeout=30)[0] == "of the first\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_where_folders_cannot_be_locked_nobody_waits(tmp_path, monkeypatch):
+    for without in (None, _Refusing()):
+        monkeypatch.setattr("gnnimpute._atomic.fcntl", without)
+        with in_turn(tmp_path / "result"), in_turn(tmp_path / "result"):
+            (tmp_path / "result").write_text("new")
+
+
+class _Refusing:
+    LOCK_EX = 2
+
+    def flock(self, *_):
+        raise OSError

@@ -71,6 +71,42 @@ def test_later_losses_replace_earlier_ones(losses: dict[str, np.ndarray], tmp_pa
     np.testing.assert_allclose(difference, -1)
 
 
+def test_two_at_once_lose_nothing_of_each_other(losses: dict[str, np.ndarray], tmp_path: Path) -> None:
+    one, two = (CellLosses(tmp_path / "cells.csv") for _ in range(2))
+    two.add(PCA, CELLS, {"mean": losses["pca"]})
+    one.add(NET, CELLS, {"mean": losses["mean"]})
+    assert one.difference("net", "PCA", data="A", rate=0.1) is not None
+    assert not CellLosses(tmp_path / "cells.csv").lacks(PCA)
+
+
+def test_data_and_cells_may_be_called_like_missing_values(losses: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path, cells, run = tmp_path / "cells.csv", CELLS[:3].append(pd.Index(["NA", "nan", ""])), NET._replace(data="NA")
+    CellLosses(path).add(run, cells, {"mean": losses["mean"][:6]})
+    again = CellLosses(path)
+    assert not again.lacks(run)
+    before = path.read_bytes()
+    again.add(run, cells, {"mean": losses["mean"][:6]})
+    assert path.read_bytes() == before
+    again.add(run._replace(method="PCA"), cells[:3], {"mean": losses["pca"][:3]})
+    assert np.isnan(CellLosses(path)._table["PCA"]).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x89HDF\r\n\x1a\n", "is no CSV of losses of cells"),
+        (b"", "is no CSV of losses of cells"),
+        (b"data,protocol,rate,seed,cell,net\nA,thin,much,0,c,1\n", "column 'rate' does not hold numbers"),
+        (b"data,protocol,rate,seed,cell,net\nA,thin,.1,0,c,good\n", "column 'net' does not hold numbers"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "x.h5ad").write_bytes(content)
+    with pytest.raises(ValueError, match=f"{said}.*--cells"):
+        CellLosses(tmp_path / "x.h5ad")
+    assert (tmp_path / "x.h5ad").read_bytes() == content
+
+
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
     assert not CellLosses(None).wants(NET)
     assert not CellLosses(None).lacks(NET)

@@ -57,6 +57,19 @@ def test_a_run_done_again_replaces_its_rows(tmp_path: Path) -> None:
     assert list(Results(tmp_path / "results.csv").table()["status"]) == ["ok", "x"]
 
 
+def test_two_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    one, two = (Results(tmp_path / "results.csv") for _ in range(2))
+    one.add(RUN, [row(status="one")])
+    two.add(RUN._replace(seed=1), [row(status="two")])
+    one.add(RUN._replace(seed=2), [row(status="one")])
+    assert [*one.table()["status"]] == ["one", "two", "one"]
+    assert one.of(RUN._replace(seed=1))[0]["status"] == "two"
+    pd.testing.assert_frame_equal(Results(tmp_path / "results.csv").table(), one.table(), check_dtype=False)
+    (tmp_path / "results.csv").unlink()
+    one.add(RUN, [row(status="again")])
+    assert [*Results(tmp_path / "results.csv").table()["status"]] == ["again", "two", "one"]
+
+
 def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
     results = Results(None)
     results.add(RUN, [row()])

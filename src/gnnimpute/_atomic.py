@@ -9,6 +9,11 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -110,9 +115,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
 def _locked(lock: Path, what: str) -> int | None:
     """Descriptor of the file, locked; `None` where files cannot be."""
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return None
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -141,3 +144,23 @@ def _is_there(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here for a file of the same folder: to read a file, and replace it.
+
+    The folder is what is locked: a file is another one after it was replaced, and a file for the lock would stay. Where
+    folders cannot be locked, as on Windows and some file servers, nobody waits.
+    """
+    check_place(path)
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)  # which unlocks it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from gnnimpute._atomic import check_place, replacing
+from gnnimpute._atomic import check_place, in_turn, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +56,7 @@ class Results:
         self._runs: dict[Run, list[Row]] = {}
         if path is not None:
             check_place(path)
-            for row in read(path).to_dict("records") if path.exists() else []:
-                self._runs.setdefault(Run(*(row[name] for name in KEY)), []).append(row)
+            self._read()
 
     def of(self, run: Run) -> list[Row]:
         """Rows of a run; none if it is still to do."""
@@ -68,11 +67,27 @@ class Results:
         return [row for run, rows in self._runs.items() if run.data == data for row in rows]
 
     def add(self, run: Run, rows: Sequence[Row]) -> None:
-        """Take the rows of a run, in place of earlier ones, and write the file anew."""
-        self._runs[run] = [dict(zip(KEY, run, strict=True)) | row for row in rows]
-        if self._path is not None:
+        """Take the rows of a run, in place of earlier ones, and write the file anew.
+
+        What another process has written to it since stays.
+        """
+        added = {run: [dict(zip(KEY, run, strict=True)) | row for row in rows]}
+        if self._path is None:
+            self._runs |= added
+            return
+        with in_turn(self._path):
+            self._read()
+            self._runs |= added
             with replacing(self._path) as beside:
                 self.table().to_csv(beside, index=False)
+
+    def _read(self) -> None:
+        """Take what is in the file now; what is known stays where there is none."""
+        if self._path is None or not self._path.exists():
+            return
+        self._runs = {}
+        for row in read(self._path).to_dict("records"):
+            self._runs.setdefault(Run(*(row[name] for name in KEY)), []).append(row)
 
     def table(self) -> pd.DataFrame:
         """All rows."""
