@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -105,6 +106,32 @@ def test_an_interrupt_ends_the_process(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run([sys.executable, "-c", code], time_limit=30, environment=os.environ, tick=interrupt)
     assert gone(int(note.read_text()))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_nothing_outlives_a_process_that_is_killed(tmp_path: Path, how: signal.Signals) -> None:
+    note = tmp_path / "pids"
+    inner = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}\\n')\n"
+        "time.sleep(60)"
+    )
+    outer = f"import os, sys; from gnnimpute._child import run\nrun([sys.executable, '-c', {inner!r}], time_limit=60, "
+    outer += "environment=os.environ)"
+    running = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True)
+    try:
+        for _ in range(600):
+            if note.exists() and note.read_text().endswith("\n"):
+                break
+            time.sleep(0.05)
+        pids = [int(pid) for pid in note.read_text().split()]
+        assert all(map(is_alive, pids))
+        os.killpg(running.pid, how)
+    finally:
+        running.kill()
+        running.wait()
+    assert all(map(gone, pids))
 
 
 def test_peak_memory_is_that_of_the_process_not_of_its_parent() -> None:

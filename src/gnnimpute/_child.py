@@ -8,16 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_PAUSE = 0.2
 _TAIL = 4000  # bytes of stderr that are kept
 _PROC = Path("/proc")
+_SHELL = Path("/bin/sh")
 
 
 class Ended(NamedTuple):
@@ -41,7 +42,9 @@ def run(
     environment: Mapping[str, str],
     tick: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a command in a process group of its own; none of its processes outlives it, or this call.
+    """Run a command in a process group of its own; none of its processes outlives it, this call, or this process.
+
+    That they do not outlive this process, even if it is killed, is seen to where there is a POSIX shell.
 
     Parameters
     ----------
@@ -71,13 +74,36 @@ def run(
         )
         memory = _Memory(child.pid)
         try:
-            in_time = _wait(child, memory, started + time_limit, tick)
-            seconds = time.monotonic() - started
+            with _killed_with_this_process(child.pid):
+                in_time = _wait(child, memory, started + time_limit, tick)
+                seconds = time.monotonic() - started
         finally:
             _kill_all(child)
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - _TAIL))
         tail = errors.read().decode(errors="replace")
     return Ended(child.returncode if in_time else None, seconds, memory.peak_gb, tail, memory.cpu_seconds)
+
+
+@contextmanager
+def _killed_with_this_process(group: int) -> Iterator[None]:
+    """Let a shell end a process group once this process is gone: its end of a pipe is then closed, whatever ended it.
+
+    Linux can tell a process that its parent has died, but not the processes that it has started itself, and to ask for
+    that between fork and exec is not safe where there are threads.
+    """
+    if not _SHELL.exists():
+        yield
+        return
+    command = [str(_SHELL), "-c", 'read -r _; kill -s KILL -- "-$1"', "sh", str(group)]
+    # In a session of its own, no signal of the terminal ends it first.
+    watch = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        watch.kill()  # before its pipe is closed
+        watch.communicate()
 
 
 def _wait(child: subprocess.Popen[bytes], memory: _Memory, deadline: float, tick: Callable[[], None]) -> bool:
