@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import pytest
@@ -132,26 +132,69 @@ def test_mistakes(source: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_files_are_told_apart(source: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "r.csv", source.read_bytes()
+    assert "its ending must be one of .md, .txt" in refuse(source, "--out", out, "--table", source)
+    assert "its ending must be one of .md, .txt" in refuse(source, "--out", out, "--table", out)
+    text = tmp_path / "counts.txt"
+    text.write_text("gene\tA\n")
+    assert f"--table {text} is the data too: name another file" in refuse(source, text, "--out", out, "--table", text)
+    assert f"--out {source} is the data too" in refuse(source, "--out", source)
+    assert f"--cells {out} is --out too" in refuse(source, "--out", out, "--cells", out)
+    (tmp_path / "sub").mkdir()
+    same = tmp_path / "sub" / ".." / "r.svg"
+    assert "--figure" in refuse(source, "--out", tmp_path / "r.svg", "--figure", same)
+    assert f"--cells {source} is the data too" in refuse(source, "--out", out, "--cells", source)
+    assert source.read_bytes() == kept
+    assert not out.exists()
+
+
+def test_a_text_of_somebody_is_no_place_for_the_table(source: Path, tmp_path: Path) -> None:
+    readme, table, out = tmp_path / "README.md", tmp_path / "r.md", tmp_path / "r.csv"
+    readme.write_text("# Mine\n")
+    assert f"{readme} exists and does not begin with a table" in refuse(source, "--out", out, "--table", readme)
+    assert readme.read_text() == "# Mine\n"
+    table.touch()
+    for hidden in (["--thin", 0.1], ["--thin", 0.1], ["--thin", 0.1, "--mask", 0.2]):
+        assert benchmark(source, "--out", out, "--table", table, *FAST, *hidden).exit_code == 0
+    assert "20 % of each gene's non-zeros hidden" in table.read_text()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_interrupted(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, how: signal.Signals
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, how: str
 ) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     # What runs in the background of a shell starts with SIGINT ignored.
     request.addfinalizer(
         partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
     )
 
     def interrupt(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), how)
+        os.kill(os.getpid(), getattr(signal, how))
         time.sleep(5)
 
     monkeypatch.setattr(_benchmark, "_rows", interrupt)
     done = benchmark(source, "--out", tmp_path / "r.csv", *FAST)
     assert done.exit_code == 130
     assert f"Interrupted. What was done is in {tmp_path / 'r.csv'}: the same command goes on" in done.stderr
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_nohup_still_means_no_hangup(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_IGN)))
+    rows = _benchmark._rows
+
+    def hang_up(*given: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return rows(*given, **options)
+
+    monkeypatch.setattr(_benchmark, "_rows", hang_up)
+    assert benchmark(source, "--out", tmp_path / "r.csv", *FAST).exit_code == 0
 
 
 def test_settings_reach_the_methods(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ OURS = label("gnnimpute", "posterior")
 HIDDEN = {"thin": "{:.3g} % of the molecules hidden", "mask": "{:.3g} % of each gene's non-zeros hidden"}
 """What a protocol does, in words."""
 
+_TROUBLES = "Not in the tables:"
+
 
 def averages(results: pd.DataFrame, protocol: str, rate: float, *, metric: str | None = None) -> pd.DataFrame:
     """Average over seeds of one metric, and what became of methods that have none.
@@ -89,6 +91,13 @@ def summary(results: pd.DataFrame, losses: CellLosses | None = None, *, metric: 
         if protocol == "thin" and losses is not None:
             parts += _differences(averages(results, protocol, rate, metric=LOSS), losses, rate)
     return "\n\n".join([*parts, *filter(None, [_troubles(results)])]) + "\n"
+
+
+def begins_like_summary(text: str) -> bool:
+    """Whether a text may have been made by :func:`summary`; an empty one is in nobody's way."""
+    first, _, _ = text.partition("\n")
+    ends = [words.partition(" % ")[2] for words in HIDDEN.values()]
+    return not text.strip() or first == _TROUBLES or any(f" % {end}: " in first for end in ends)
 
 
 def title(protocol: str, rate: float) -> str:
@@ -160,4 +169,4 @@ def _troubles(results: pd.DataFrame) -> str:
     """What did not work, each trouble once."""
     bad = results[results["status"] != "ok"]
     said = [f"- {row.method}: {row.status}. {row.message}".strip() for row in bad.itertuples()]
-    return "\n".join(["Not in the tables:", "", *dict.fromkeys(said)]) if said else ""
+    return "\n".join([_TROUBLES, "", *dict.fromkeys(said)]) if said else ""

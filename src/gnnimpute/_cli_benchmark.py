@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PATH = click.Path(path_type=Path)
-_FIGURES = (".png", ".pdf", ".svg")
+_ENDINGS = {"table": (".md", ".txt"), "figure": (".png", ".pdf", ".svg")}
 
 _option = partial(click.option, cls=Option)
 _files = partial(_option, section="Files")
@@ -66,7 +66,7 @@ Examples:
 @click.argument("data", metavar="DATA...", type=PATH, nargs=-1)
 @_files("--out", type=PATH, help="CSV of the results; what it holds already is not done again.")
 @_files("--cells", type=PATH, help="CSV of the loss of each cell (--thin): adds paired differences to the tables.")
-@_files("--table", type=PATH, help="Write the tables to this file too, in Markdown.")
+@_files("--table", type=PATH, help="Write the tables to this file too, in Markdown (.md, .txt).")
 @_files("--figure", type=PATH, help="Draw the results to this file (.png, .pdf, .svg).")
 @_files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]")
 @orientation_option
@@ -102,11 +102,7 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
     if not data or out is None:
         msg = "Name the data and a file for the results: gnnimpute benchmark DATA... --out results.csv"
         raise click.UsageError(msg)
-    for path in filter(None, (options["cells"], options["table"], options["figure"])):
-        check_place(path)
-    if options["figure"] is not None and options["figure"].suffix.lower() not in _FIGURES:
-        msg = f"--figure {options['figure']}: its ending must be one of {', '.join(_FIGURES)}."
-        raise click.UsageError(msg)
+    _check_files(data, {"out": out} | {name: options[name] for name in ("cells", "table", "figure")})
     if options["cells"] is not None and not any(protocol.kind == "thin" for protocol in _protocols(options)):
         msg = "--cells is for the loss on hidden molecules, and --mask alone hides none: add --thin 0.1."
         raise click.UsageError(msg)
@@ -116,6 +112,32 @@ def benchmark(data: tuple[Path, ...], *, out: Path | None, quiet: bool, **option
         click.echo(f"Interrupted. What was done is in {out}: the same command goes on from there.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     _report(results, cells=options["cells"], table=options["table"], figure=options["figure"])
+
+
+def _check_files(data: tuple[Path, ...], written: dict[str, Path | None]) -> None:
+    """Refuse files that cannot be written, or would be in place of what is to be kept, before any work is done."""
+    roles = {path.resolve(): "the data" for path in data}
+    for name, path in written.items():
+        if path is None:
+            continue
+        if name in _ENDINGS and path.suffix.lower() not in _ENDINGS[name]:
+            msg = f"--{name} {path}: its ending must be one of {', '.join(_ENDINGS[name])}."
+            raise click.UsageError(msg)
+        check_place(path)
+        if (role := roles.setdefault(path.resolve(), f"--{name}")) != f"--{name}":
+            msg = f"--{name} {path} is {role} too: name another file with --{name}."
+            raise click.UsageError(msg)
+    # Those of an earlier call are written anew; what else ends in .md is somebody's text.
+    if (table := written["table"]) is not None and table.exists() and not _holds_tables(table):
+        msg = f"{table} exists and does not begin with a table of a benchmark: name another file with --table."
+        raise FileExistsError(msg)
+
+
+def _holds_tables(path: Path) -> bool:
+    from gnnimpute._benchmark_table import begins_like_summary
+
+    with path.open("rb") as file:
+        return begins_like_summary(file.read(1000).decode(errors="replace"))
 
 
 def _methods(options: dict[str, Any]) -> list[Method]:
