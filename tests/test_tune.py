@@ -93,6 +93,16 @@ def test_the_command_prints_the_trials_and_what_to_do(adata: AnnData, tmp_path: 
     assert "trials.csv exists" in CliRunner().invoke(main, arguments).stderr
 
 
+def test_how_it_is_run_is_no_part_of_what_to_do(adata: AnnData, tmp_path: Path) -> None:
+    io.write(AnnData(adata.layers["counts"]), tmp_path / "in.h5ad")
+    arguments = ["tune", str(tmp_path / "in.h5ad"), "--time-limit", "0", "--min-genes", "5", "--n-epochs", "2"]
+    done = CliRunner().invoke(main, [*arguments, "--n-hidden", "8", "--seed", "1", "--debug", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "--debug" not in done.stdout
+    assert "--quiet" not in done.stdout
+    assert "--seed 1" in done.stdout
+
+
 def test_the_command_tries_the_layer_that_is_named_and_says_so(adata: AnnData, tmp_path: Path) -> None:
     counts = adata.layers["counts"]
     both = AnnData(counts, layers={"counts": counts, "logged": counts.log1p(), "other": 2 * counts})

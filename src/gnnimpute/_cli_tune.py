@@ -69,7 +69,7 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
     click.echo(f"Chosen: gnnimpute impute {shlex.quote(str(source))} OUT {' '.join([tried, *_others_given()])}")
 
 
-_NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "n_neighbors", "n_latent", "tolerance"}
+_NOT_CHOSEN = {"source", "out", "time_limit", "max_cells", "quiet", "debug", "n_neighbors", "n_latent", "tolerance"}
 
 
 def _others_given() -> list[str]:
