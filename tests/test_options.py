@@ -85,6 +85,8 @@ def test_values_that_make_no_sense_are_misuse(kind: click.ParamType, text: str) 
 def test_names_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "genes.txt").write_text("CD3D\n\n MS4A1 \r\n", encoding="utf-8")
     assert Names().convert(f"@{tmp_path / 'genes.txt'}", None, None) == ["CD3D", "MS4A1"]
+    (tmp_path / "genes.txt").write_text("B2M\nMS4A1\n", encoding="utf-8-sig")  # as spreadsheets write it
+    assert Names().convert(f"@{tmp_path / 'genes.txt'}", None, None) == ["B2M", "MS4A1"]
 
 
 def test_every_parameter_of_the_simulation_has_an_option() -> None:

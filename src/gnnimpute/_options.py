@@ -83,7 +83,9 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # click < 8.3 has no su
         if not isinstance(value, str):
             return value
         try:
-            text = Path(value[1:]).read_text(encoding="utf-8") if value.startswith("@") else value.replace(",", "\n")
+            text = (
+                Path(value[1:]).read_text(encoding="utf-8-sig") if value.startswith("@") else value.replace(",", "\n")
+            )
         except (OSError, UnicodeDecodeError) as error:
             self.fail(f"the file {value[1:]} cannot be read ({error}).", param, ctx)
         names = [name.strip() for name in text.splitlines() if name.strip()]
