@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -13,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 import gnnimpute as gi
+from gnnimpute import _evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +150,17 @@ def test_time_ends_the_seeds() -> None:
     adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=60, n_genes=40)
     gi.tl.evaluate(adata, seeds=(5, 6, 7), **FEW | {"time_limit": 0})
     assert list(adata.uns["gnnimpute_evaluation"]["seeds"]) == [5]
+
+
+@pytest.mark.parametrize(("says", "limit", "seeds"), [(True, np.inf, [5]), (False, 0.0, [5, 6])])
+def test_the_first_process_says_whether_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, says: bool, limit: float, seeds: list[int]
+) -> None:
+    """The clock of this one, the second, says the contrary."""
+    monkeypatch.setattr(_evaluate, "join", lambda: SimpleNamespace(told=lambda _: says))
+    monkeypatch.setattr(_evaluate, "try_once", lambda *_, seed: seed)
+    until = time.monotonic() + limit
+    assert list(_evaluate._trials(anndata.AnnData(), sp.csr_matrix((1, 1)), [5, 6], {}, until=until)) == seeds
 
 
 def test_many_cells_are_drawn_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_without_time_there_is_one_trial(adata: AnnData) -> None:
     tuned = tl.tune(adata, config=SMALL, time_limit=0)
     assert len(tuned.table) == 1
     assert (tuned.config, tuned.n_neighbors) == (SMALL, 5)
+
+
+def test_the_first_process_says_whether_there_is_time(adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tune, "join", lambda: SimpleNamespace(told=lambda _: True))
+    monkeypatch.setattr(_tune._Trials, "run", lambda _, *changed: _tune._Trial(*changed, np.ones(120), 0.0))
+    assert len(tl.tune(adata, config=SMALL, time_limit=np.inf).table) == 1
 
 
 def test_a_tolerance_is_not_doubled_beyond_what_it_may_be() -> None:
