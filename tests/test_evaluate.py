@@ -204,6 +204,25 @@ def test_what_cannot_be_judged_is_refused(wrong: dict[str, Any], error: type[Exc
     assert not adata.uns
 
 
+@pytest.mark.parametrize("there", [{"estimate": "mean"}, "mine"])
+def test_what_is_no_evaluation_is_not_replaced(there: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=40, n_genes=30)
+    adata.uns["gnnimpute"] = there
+    monkeypatch.setattr(_evaluate, "try_once", None)  # nothing is trained before
+    with pytest.raises(
+        ValueError, match=r"uns\['gnnimpute'\] holds something else .* key_added='gnnimpute_evaluation'"
+    ):
+        gi.tl.evaluate(adata, **FEW, key_added="gnnimpute")
+    assert adata.uns["gnnimpute"] == there
+
+
+def test_an_earlier_evaluation_is_replaced() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(3), n_cells=40, n_genes=30)
+    adata.uns["mine"] = {"verdict": "helps", "seeds": [7]}
+    gi.tl.evaluate(adata, **FEW, seeds=[0], key_added="mine")
+    assert list(adata.uns["mine"]["seeds"]) == [0]
+
+
 def test_batches_may_be_the_groups(typed: anndata.AnnData) -> None:
     adata = typed[:, :60].copy()
     adata.obs["type"] = adata.obs["type"].cat.rename_categories(["a", "b", "c"])

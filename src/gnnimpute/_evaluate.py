@@ -104,8 +104,8 @@ def evaluate(
     KeyError
         If the layer, the embedding or a column does not exist.
     ValueError
-        If the matrix does not hold counts, nothing passes quality control, `estimate` is ``detected``, or the column
-        `cluster_key` holds many different numbers or nothing.
+        If the matrix does not hold counts, nothing passes quality control, `estimate` is ``detected``, the column
+        `cluster_key` holds many different numbers or nothing, or ``uns[key_added]`` holds something else.
 
     Returns
     -------
@@ -125,6 +125,7 @@ def evaluate(
     _check(estimate, config, seeds=seeds)
     counts = counts_of(adata, layer_of(adata, layer) if quality is None else layer, allow_non_counts=False)
     require_in_memory(counts)
+    _check_free(adata, key_added)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])
     names = list(dict.fromkeys(key for key in (batch_key, cluster_key) if key is not None))
     part = _named(adata, cells, obs=names, use_rep=use_rep)
@@ -196,6 +197,15 @@ def _check(estimate: str, config: Config, *, seeds: Sequence[int]) -> None:
         msg = f"estimate='posterior' needs a model trained on hidden molecules, not hide={config.hide!r}."
         raise ValueError(msg)
     check_seeds(seeds)
+
+
+def _check_free(adata: AnnData, key_added: str) -> None:
+    """Refuse to replace what is no evaluation, such as the record of an imputation."""
+    there = adata.uns.get(key_added)
+    if there is not None and not (hasattr(there, "keys") and "verdict" in there):
+        msg = f"adata.uns[{key_added!r}] holds something else than an evaluation, which would be lost: give another "
+        msg += f"name, such as key_added={_keys.EVALUATION!r}, the default."
+        raise ValueError(msg)
 
 
 def _drawn(n_obs: int, most: int, seed: int) -> NDArray[np.int64]:
