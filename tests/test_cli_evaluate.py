@@ -113,6 +113,20 @@ def test_what_cannot_be_judged_is_refused_at_once(tmp_path: Path, others: list[s
     assert "--refuse-if-no-gain" in done.stderr
 
 
+def test_only_a_remedy_that_there_is_is_advised(tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(write(tmp_path / "counts.h5ad", n_types=2))
+    adata.layers["tpm"] = adata.X * 1.37
+    gi.io.write(adata, tmp_path / "in.h5ad", key=None)
+    for command in ("evaluate", "tune", "benchmark"):
+        out = ["--out", tmp_path / "r.csv"] if command == "benchmark" else []
+        said = gnnimpute(command, tmp_path / "in.h5ad", "--layer", "tpm", *out).stderr
+        assert "molecules are to be hidden" in said, said
+        assert "non-counts" not in said
+    for asked in ([], ["--report", tmp_path / "r.html"]):
+        said = gnnimpute("impute", tmp_path / "in.h5ad", tmp_path / "out.h5ad", "--layer", "tpm", *asked).stderr
+        assert "--allow-non-counts" in said, said
+
+
 def test_filtering_the_result_changes_no_verdict(tmp_path: Path) -> None:
     """What fails is told by what is left after hiding: dropping it first would have seen what was hidden."""
     source = write(tmp_path / "in.h5ad", n_types=3)

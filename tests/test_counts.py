@@ -133,6 +133,12 @@ def test_non_counts_pass_unchanged_when_allowed():
     assert counts[2, 3] == np.float32(0.123)
 
 
+def test_what_the_caller_cannot_take_is_no_remedy():
+    with pytest.raises(ValueError, match=r"layer=, --layer\): molecules are to be hidden") as error:
+        check(with_value(0.5), allow_non_counts=None)
+    assert "allow" not in str(error.value)
+
+
 def test_the_remedy_is_named():
     with pytest.raises(ValueError, match=r"layer=, --layer.*allow_non_counts=True.*--allow-non-counts"):
         check(with_value(0.5))

@@ -194,6 +194,7 @@ def test_an_embedding_of_all_counts_is_not_blind() -> None:
         ({"use_rep": "X_none"}, KeyError, "X_none"),
         ({"seeds": ()}, ValueError, "empty"),
         ({"held_out": 1.5}, ValueError, "rate=1.5"),
+        ({"n_pcs": None}, ValueError, "n_pcs=50, or an embedding of your own, use_rep="),
         ({"key_added": "a/b"}, ValueError, "key_added='a/b' .* without '/'"),
     ],
 )

@@ -299,6 +299,22 @@ def test_the_command_explains_the_layer_that_is_named(
     assert asked == ["other", 7, "other"]
 
 
+def test_the_command_explains_values_that_are_no_counts(adata: AnnData, tmp_path: Path) -> None:
+    tpm = AnnData(1.37 * adata.layers["counts"], adata.obs[[]], adata.var[[]])
+    io.write(tpm, tmp_path / "in.h5ad", key=None)
+    few = ["--min-genes", "5", "--max-mito-pct", "none", "--max-total", "none"]
+    arguments = ["impute", tmp_path / "in.h5ad", tmp_path / "out.h5ad", "--allow-non-counts", *few, "--n-epochs", "2"]
+    done = CliRunner().invoke(main, [str(a) for a in [*arguments, "--save-model", tmp_path / "model.safetensors"]])
+    assert done.exit_code == 0, done.output
+    asked = ["--model", tmp_path / "model.safetensors", "--cell", "cell9", "--gene", "gene1"]
+    for name in ("in.h5ad", "out.h5ad"):
+        arguments = [str(a) for a in ["explain", tmp_path / name, *asked, *few]]
+        assert "--allow-non-counts" in CliRunner().invoke(main, arguments).stderr
+        done = CliRunner().invoke(main, [*arguments, "--allow-non-counts"])
+        assert done.exit_code == 0, done.output
+        assert "gene1" in done.stdout
+
+
 def test_the_linear_part_of_expression_is_taken_apart(adata: AnnData) -> None:
     imputer = tl.fit(adata, config=Config(loss="squared_error", n_hidden=16, n_latent=4, n_epochs=15))
     imputer.network_.linear.weight.fill_(0.25)

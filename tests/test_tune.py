@@ -83,7 +83,7 @@ def test_a_tolerance_is_not_doubled_beyond_what_it_may_be() -> None:
 
 
 def test_what_cannot_be_judged_is_refused(adata: AnnData) -> None:
-    with pytest.raises(ValueError, match=r"Config\(hide='molecules'\)"):
+    with pytest.raises(ValueError, match=r"config \(--hide\) has hide='nonzeros', .* hide='molecules', the default"):
         tl.tune(adata, config=Config.detected())
     with pytest.raises(KeyError, match=r"gi\.pp\.prepare"):
         tl.tune(AnnData(adata.layers["counts"]), config=SMALL)

@@ -168,7 +168,7 @@ def _read(name: str, source: Path | AnnData, layer: str | None, orientation: Ori
 
     adata = source if isinstance(source, AnnData) else io.read(source, orientation=orientation)
     try:
-        counts = counts_of(adata, layer, allow_non_counts=False)
+        counts = counts_of(adata, layer, allow_non_counts=None)
     except (KeyError, ValueError) as error:
         msg = f"{name}: {error.args[0]} A comparison needs raw counts: name their layer with --layer."
         raise ValueError(msg) from None

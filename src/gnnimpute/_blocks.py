@@ -71,7 +71,7 @@ def n_workers() -> int:
         return 0
 
 
-def by_cells(matrix: da.Array, *, where: str, allow_non_counts: bool = False) -> da.Array:
+def by_cells(matrix: da.Array, *, where: str, allow_non_counts: bool | None = False) -> da.Array:
     """The same counts in blocks of whole cells, each checked by :func:`check_counts` when it is read.
 
     Raises
@@ -150,7 +150,7 @@ def tasks(
         yield run(block, *(array[start:stop] for array in rows), *constant)
 
 
-def _checked(block: Any, *, where: str, allow_non_counts: bool, block_info: Any = None) -> sp.csr_matrix:
+def _checked(block: Any, *, where: str, allow_non_counts: bool | None, block_info: Any = None) -> sp.csr_matrix:
     if not all(block.shape):
         return sp.csr_matrix(block, dtype=np.float32)
     first, last = block_info[0]["array-location"][0]

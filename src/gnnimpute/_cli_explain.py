@@ -12,11 +12,13 @@ import gnnimpute as gi
 from gnnimpute import _keys
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import Command, Option
-from gnnimpute._options import QUALITY_NAMES, quality_options
+from gnnimpute._options import QUALITY, QUALITY_NAMES, quality_options
 
 PATH = click.Path(path_type=Path)
 _asked = partial(click.option, cls=Option, section="What is explained")
 _files = partial(click.option, cls=Option, section="Files")
+_allowed = click.option("--allow-non-counts", cls=Option, section=QUALITY, is_flag=True,
+                        help="Take values that are not whole, such as TPM, if `impute` was told so.")  # fmt: skip
 
 
 @click.command(
@@ -36,6 +38,7 @@ Examples:
 @_files("--overwrite", is_flag=True, help="Replace the picture if it exists.")
 @reading_options
 @quality_options
+@_allowed
 @_files("--neighbors-key", help="Graph to use: a key of uns.  [default: that of `impute`, or one made as it does]")
 @_files("--use-rep", help="Embedding in obsm to find neighbors in instead.  [default: that of `impute`]")
 def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, **options: Any) -> None:
@@ -55,12 +58,13 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
     adata = read(source, options)
     made_from = as_imputed(adata, **{name: options[name] for name in ("layer", "neighbors_key", "use_rep")})
     graph = made_from["use_rep"] or made_from["neighbors_key"]
-    prepared = {name: options[name] for name in QUALITY_NAMES} | {"layer": made_from["layer"]}
+    allowed = {"allow_non_counts": options["allow_non_counts"]}
+    prepared = {name: options[name] for name in QUALITY_NAMES} | {"layer": made_from["layer"]} | allowed
     if graph is None and _keys.NEIGHBORS not in adata.uns:
         gi.pp.prepare(adata, **prepared)
     elif graph not in {None, _keys.NEIGHBORS} and _keys.PASS not in adata.obs:
         gi.pp.prepare(adata, **prepared, n_pcs=None)
-    asked = {"imputer": imputer, "level": options["level"], **made_from}
+    asked = {"imputer": imputer, "level": options["level"], **made_from, **allowed}
     explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
     if figure is not None:
         _draw(explanation, figure)

@@ -56,6 +56,7 @@ def tune(source: Path, *, quiet: bool, out: Path | None, **options: Any) -> None
         check_place(out)
     adata = read(source, options)
     prepared = {name: options[name] for name in ("layer", "n_neighbors", "batch_key", "device", *QUALITY_NAMES)}
+    prepared |= {"allow_non_counts": None}  # tuning needs counts, so no error is to advise it
     gi.pp.prepare(adata, **prepared, rng=options["seed"])
     limits = {name: options[name] for name in ("time_limit", "max_cells", "device")}
     tuned = gi.tl.tune(adata, layer=options["layer"], config=config, rng=options["seed"], **limits)

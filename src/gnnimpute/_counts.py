@@ -34,6 +34,7 @@ _REMEDY = (
     "allow_non_counts=True (--allow-non-counts)."
 )
 _COUNTS_ONLY = "Pass raw counts (layer=, --layer)."
+_MOLECULES = "Pass raw counts (layer=, --layer): molecules are to be hidden, and values such as TPM are none."
 _UNDO = "Pass raw counts (layer=, --layer); values on a logarithmic scale cannot be used."
 
 
@@ -43,7 +44,7 @@ def check_counts(
     where: str,
     cell_names: Sequence[object] | None = None,
     gene_names: Sequence[object] | None = None,
-    allow_non_counts: bool = False,
+    allow_non_counts: bool | None = False,
 ) -> sp.csr_matrix:
     """Counts as a sparse float32 matrix: indices sorted, no duplicates, no explicit zeros.
 
@@ -62,7 +63,7 @@ def check_counts(
     gene_names
         Names of the genes, for an error; by default their numbers.
     allow_non_counts
-        Take values that are not whole, such as TPM.
+        Take values that are not whole, such as TPM; `None` where they cannot be taken, and no error is to advise it.
 
     Raises
     ------
@@ -90,7 +91,8 @@ def check_counts(
     if not np.array_equal(np.rint(values), values):
         if not allow_non_counts:
             wrong = ~_whole(values)
-            refuse(wrong, lambda: _not_whole(counts, int(wrong.sum())))
+            remedy = _MOLECULES if allow_non_counts is None else _REMEDY
+            refuse(wrong, lambda: _not_whole(counts, int(wrong.sum()), remedy))
         elif (kind := _transformation(counts)).startswith("log"):
             _log.warning("%s looks %s. %s", where, kind, _UNDO)
     refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_COUNTS_ONLY}")
@@ -147,7 +149,7 @@ def moments_of(sums: NDArray[np.float64], n_rows: int) -> tuple[NDArray[np.float
 def _as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     """The matrix in memory as CSR, of floating point numbers; shares memory where it can."""
     if matrix is None:
-        msg = f"{where} is empty: there is no matrix. {_REMEDY}"
+        msg = f"{where} is empty: there is no matrix. {_COUNTS_ONLY}"
         raise ValueError(msg)
     if hasattr(matrix, "obsm"):
         msg = f"{where} is a whole AnnData: gi.tl.fit(adata) and gi.tl.impute(adata) take one. Or pass adata.X."
@@ -216,11 +218,11 @@ def _negative_suspect(values: NDArray[np.floating[Any]]) -> str:
     return "the matrix looks scaled or centred"
 
 
-def _not_whole(counts: sp.csr_matrix, n_wrong: int) -> str:
+def _not_whole(counts: sp.csr_matrix, n_wrong: int, remedy: str) -> str:
     kind = _transformation(counts)
     few = f"{n_wrong:,} of {np.count_nonzero(counts.data):,} non-zeros {'is' if n_wrong == 1 else 'are'} not"
     suspect = f"and the matrix looks {kind}." if kind else f"for counts are whole numbers; {few}."
-    return f"not a count, {suspect} {_UNDO if kind.startswith('log') else _REMEDY}"
+    return f"not a count, {suspect} {_UNDO if kind.startswith('log') else remedy}"
 
 
 def _transformation(counts: sp.csr_matrix) -> str:

@@ -66,7 +66,7 @@ class HoldOut:
         rng
             Seed or generator.
         """
-        counts = _checked(counts, rate, allow_non_counts=False)
+        counts = _checked(counts, rate, allow_non_counts=None)
         train, hidden = hide_molecules(counts, rate, np.random.default_rng(rng))
         return cls(train, Sealed(hidden, np.full(counts.shape[0], rate / (1 - rate))), "molecules", rate)
 
@@ -185,7 +185,7 @@ def unseal(hold_out: HoldOut | LabelledHoldOut) -> tuple[sp.csr_matrix, NDArray[
     return hold_out.truth._truth, hold_out.truth._factor
 
 
-def _checked(counts: sp.csr_matrix | ArrayLike, rate: float, *, allow_non_counts: bool) -> sp.csr_matrix:
+def _checked(counts: sp.csr_matrix | ArrayLike, rate: float, *, allow_non_counts: bool | None) -> sp.csr_matrix:
     if not 0 < rate < 1:
         msg = f"rate={rate}: give the share to hide, above 0 and below 1."
         raise ValueError(msg)

@@ -38,10 +38,10 @@ def require_anndata(adata: Any) -> None:
         raise TypeError(msg)
 
 
-def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool) -> Any:
+def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | None) -> Any:
     """Counts of the layer, or of X if it is so named; by default of ``layers["counts"]``, or else of X.
 
-    A Dask array stays one.
+    A Dask array stays one. `allow_non_counts` is `None` where the caller cannot take others.
     """
     require_anndata(adata)
     key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer

@@ -49,7 +49,7 @@ def modelled(
     use_rep: str | None,
     batch_key: str | None,
     n_neighbors: int,
-    allow_non_counts: bool,
+    allow_non_counts: bool | None,
     device: str | None,
     to_fit: bool = True,
 ) -> Modelled:
