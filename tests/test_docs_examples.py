@@ -96,6 +96,24 @@ def test_python_runs(page: Path, adata: AnnData) -> None:
             exec(compile(code, page.name, "exec"), names)
 
 
+@pytest.mark.parametrize("with_layer", [False, True])
+def test_a_setting_of_yours_is_judged_blind(adata: AnnData, with_layer: bool) -> None:
+    """Where X is normalised and a layer holds the counts, too, nothing sees what is hidden."""
+    if with_layer:
+        both = adata.copy()
+        both.X, both.layers["counts"] = adata.X.log1p(), adata.X
+        gi.io.write(both, "counts.h5ad", key=None, overwrite=True)
+    names: dict[str, Any] = {}
+    for kind, code in blocks(ROOT / "docs" / "howto_benchmark.md"):
+        if kind == "python":
+            exec(compile(code, "howto_benchmark.md", "exec"), names)
+    assert ("counts" in names["adata"].layers) == with_layer
+    kept, hold_out = names["kept"], names["hold_out"]
+    for seen in (kept.X, kept.layers["counts"]):
+        assert (seen != hold_out.train).nnz == 0
+    assert hold_out.train.sum() < 0.95 * adata.X.sum()
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS_OF))
 def test_commands_and_r_run_in_their_order(name: str, adata: AnnData) -> None:
     has_r = shutil.which("Rscript") is not None
