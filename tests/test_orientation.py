@@ -36,6 +36,14 @@ def test_names_tell(rows, columns, expected, caplog):
     assert f'orientation="{other}"' in record.message
 
 
+def test_well_known_genes_are_counted_in_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    settle("x.csv", ["MT-ND1", "ACTB", "CD3D"], ["V1", "V2"], stated=None)
+    settle("x.csv", NUMBERS, ["V1", "V2"], stated=None)
+    assert "like cells, and 2 are well-known genes; 100% of the column names (V1, V2...) look like genes" in caplog.text
+    assert "like cells, and 0 are well-known genes" in caplog.text
+
+
 def test_without_evidence_rows_are_cells_and_it_is_said(caplog):
     assert settle("x.csv", NUMBERS, NUMBERS, stated=None) == "cells_by_genes"
     (record,) = caplog.records

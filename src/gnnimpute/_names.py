@@ -72,6 +72,11 @@ def barcode_like(names: Sequence[object]) -> float:
     return _share(names, _is_barcode)
 
 
+def n_known(names: Iterable[object]) -> int:
+    """How many names are Ensembl ids or well-known genes, of mitochondria, ribosomes and housekeeping."""
+    return sum(_KNOWN.fullmatch(str(name)) is not None for name in names)
+
+
 def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object]) -> bool:
     """Whether the names of the cells are genes, or those of the genes are cells: a table of genes x cells.
 
@@ -84,7 +89,7 @@ def looks_transposed(cell_names: Sequence[object], gene_names: Sequence[object])
         return False
     if gene_like(gene_names) < 0.5 and mitochondrial(cell_names).any() and not mitochondrial(gene_names).any():
         return True
-    return _n_known(cell_names) >= _LEAST_KNOWN and not _n_known(gene_names)
+    return n_known(cell_names) >= _LEAST_KNOWN and not n_known(gene_names)
 
 
 def suggestion(key: object, known: Iterable[object]) -> str:
@@ -104,11 +109,6 @@ def _is_mitochondrial(name: str) -> bool:
     if _MITOCHONDRIAL_SYMBOL.match(name):
         return True
     return any(found in MITOCHONDRIAL_IDS for found in _ENSEMBL.findall(name))
-
-
-def _n_known(names: Iterable[object]) -> int:
-    """How many names are Ensembl ids or well-known genes, of mitochondria, ribosomes and housekeeping."""
-    return sum(_KNOWN.fullmatch(str(name)) is not None for name in names)
 
 
 def _is_barcode(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, get_args
 
-from gnnimpute._names import barcode_like, gene_like, looks_transposed
+from gnnimpute._names import barcode_like, gene_like, looks_transposed, n_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +94,6 @@ def _from_shares(rows: Sequence[str], columns: Sequence[str]) -> tuple[Orientati
 def _likeness(rows: Sequence[str], columns: Sequence[str]) -> str:
     return "; ".join(
         f"{gene_like(names):.0%} of the {axis} names ({', '.join(names[:2])}...) look like genes, "
-        f"{barcode_like(names):.0%} like cells"
+        f"{barcode_like(names):.0%} like cells, and {n_known(names):,} are well-known genes"
         for axis, names in (("row", rows), ("column", columns))
     )
