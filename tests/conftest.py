@@ -7,7 +7,9 @@ import os
 # Files of tests run side by side, a process each: before a numerical library is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ import scipy.sparse as sp
 import torch
 
 from gnnimpute import NeighborGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +52,17 @@ def graph(rng: np.random.Generator) -> NeighborGraph:
     graph = NeighborGraph.from_embedding(rng.normal(size=(90, 4)), n_neighbors=5)
     fewer = np.arange(6)[None] > rng.integers(2, 6, size=(90, 1))
     return NeighborGraph(np.where(fewer, graph.indices[:, :1], graph.indices))
+
+
+@pytest.fixture
+def no_signal_ignored() -> Iterator[None]:
+    """Signals do what they do in a terminal, also where tests run in the background of a shell, or under `nohup`."""
+    defaults = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
+    numbers = {getattr(signal, name): handler for name, handler in defaults.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -162,14 +162,9 @@ def test_a_text_of_somebody_is_no_place_for_the_table(source: Path, tmp_path: Pa
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_interrupted(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, how: str
-) -> None:
+@pytest.mark.usefixtures("no_signal_ignored")
+def test_interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
-    # What runs in the background of a shell starts with SIGINT ignored.
-    request.addfinalizer(
-        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
-    )
 
     def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), getattr(signal, how))

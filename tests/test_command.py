@@ -110,12 +110,8 @@ SIGNALS = [pytest.param(getattr(signal, name, None), id=name) for name in ("SIGI
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("how", SIGNALS)
-def test_whatever_ends_a_command_leaves_nothing_half_written(
-    tmp_path: Path, request: pytest.FixtureRequest, how: signal.Signals
-) -> None:
-    # What runs in the background of a shell starts with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(partial(signal.signal, signal.SIGINT, before))
+@pytest.mark.usefixtures("no_signal_ignored")
+def test_whatever_ends_a_command_leaves_nothing_half_written(tmp_path: Path, how: signal.Signals) -> None:
     others = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
 
     def write(**_: bool) -> None:

@@ -13,7 +13,6 @@ import gnnimpute as gi
 from gnnimpute import _keys
 from gnnimpute._cli_read import read, reading_options
 from gnnimpute._command import NO_GAIN, Command, Option, spelled
-from gnnimpute._inputs import counts_of
 from gnnimpute._options import QUALITY_NAMES, check_report, config_of, graph_options, quality_options, settings
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ def evaluate_before(adata: AnnData, options: dict[str, Any], *, config: Config, 
     if given or options["estimate"] == "detected" or options["allow_non_counts"]:
         _log.info("Not evaluated: only mean and posterior of counts, with a graph and training of their own, are.")
         return
+    from gnnimpute._inputs import counts_of
+
     counts_of(adata, options["layer"], allow_non_counts=False)  # of what is no count, `impute` can take some if told to
     seeds, checks = (options["seed"], options["seed"] + 1), options["report"] is not None
     judged = {"seeds": seeds, "checks": checks, "cluster_key": options["cluster_key"]}
