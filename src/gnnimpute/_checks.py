@@ -135,7 +135,7 @@ def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) 
     two = Check(
         "correlation",
         "Correlations between genes within groups: are they true?",
-        f"{found:.2f}, true {truth.correlation:.2f} (root mean square)" if np.isfinite(inflated) else nothing,
+        f"{found:.3f}, true {truth.correlation:.3f} (root mean square)" if np.isfinite(inflated) else nothing,
         f"at most {MOST_INFLATED} times the true ones",
         inflated,
         at_most(inflated, MOST_INFLATED),
