@@ -14,7 +14,7 @@ from anndata import AnnData
 import gnnimpute as gi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -204,6 +204,14 @@ def test_cells_without_a_group_are_left_out(mapped: AnnData, kind: str) -> None:
     ax = gi.pl.heatmap(mapped, ["7"], "g")
     assert ax.images[0].get_array().shape == (1, 80)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == names
+
+
+@pytest.mark.parametrize("kind", [list, pd.Categorical])
+def test_an_empty_text_names_no_group(mapped: AnnData, kind: Callable[[list[str]], object]) -> None:
+    mapped.obs["g"] = kind([""] * 10 + ["a"] * 30 + ["b"] * 50)
+    assert [len(c.get_offsets()) for c in gi.pl.embedding(mapped, "g").collections] == [30, 50]
+    ax = gi.pl.heatmap(mapped, ["7"], "g")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
 
 
 @pytest.mark.parametrize("dtype", ["string", "Int64", "float", "object", "category"])

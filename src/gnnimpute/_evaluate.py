@@ -127,7 +127,8 @@ def evaluate(
         msg = "n_pcs=None leaves no graph to impute with: give the number of principal components, such as n_pcs=50, "
         msg += "or an embedding of your own, use_rep=."
         raise ValueError(msg)
-    counts = counts_of(adata, layer_of(adata, layer) if quality is None else layer, allow_non_counts=None)
+    layer = layer_of(adata, layer) if quality is None else layer  # with limits of its own, no earlier `prepare` counts
+    counts = counts_of(adata, layer, allow_non_counts=None)
     require_in_memory(counts)
     _check_free(adata, key_added)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])

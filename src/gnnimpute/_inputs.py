@@ -175,25 +175,16 @@ def check_groups(adata: AnnData, key: str) -> None:
 
 
 def labels_of(adata: AnnData, key: str, cells: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Name of the group of some cells, by position; empty for those that have none.
-
-    Raises
-    ------
-    KeyError
-        If `obs` has no such column.
-    ValueError
-        If it holds many different numbers, or nothing for any of the cells.
-    """
-    check_groups(adata, key)
-    column = adata.obs[key].iloc[cells]
-    labels = np.where(column.isna(), "", column.astype(str)).astype(np.str_)
-    _require_any(labels != "", key)
-    return labels
+    """Name of the group of some cells, by position; empty for those that have none. Errors of :func:`groups_of`."""
+    groups, names = groups_of(adata, key, cells)
+    return np.array([*names, ""], dtype=np.str_)[groups]
 
 
 def groups_of(adata: AnnData, key: str, cells: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], list[str]]:
     """Number of the group of some cells, -1 for those that have none, and the names of all groups in their order.
 
+    A gap and an empty text name no group.
+
     Raises
     ------
     KeyError
@@ -202,17 +193,14 @@ def groups_of(adata: AnnData, key: str, cells: NDArray[np.int64] | None = None) 
         If it holds many different numbers, or nothing for any of the cells.
     """
     check_groups(adata, key)
-    groups = adata.obs[key].astype("category").cat
-    codes = groups.codes.to_numpy(dtype=np.int64)
-    codes = codes if cells is None else codes[cells]
-    _require_any(codes >= 0, key)
-    return codes, [str(name) for name in groups.categories]
-
-
-def _require_any(known: NDArray[np.bool_], key: str) -> None:
-    if not known.any():
-        msg = f"adata.obs[{key!r}] is empty for all {len(known):,} cells that are looked at: name a column of groups."
+    column = adata.obs[key].astype("category")
+    column = column.cat.remove_categories([""]) if "" in column.cat.categories else column
+    groups = column.cat.codes.to_numpy(dtype=np.int64)
+    groups = groups if cells is None else groups[cells]
+    if not (groups >= 0).any():
+        msg = f"adata.obs[{key!r}] is empty for all {len(groups):,} cells that are looked at: name a column of groups."
         raise ValueError(msg)
+    return groups, [str(name) for name in column.cat.categories]
 
 
 def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:
