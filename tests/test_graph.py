@@ -128,13 +128,17 @@ def test_a_device_that_is_quick_at_products_searches_many_cells(
         type: str = "cuda"
 
     def exact(points: np.ndarray, k: int, *device: Quick) -> np.ndarray:
-        asked.extend((len(points), place) for place in device)
+        asked.extend((len(points), place) for place in device if place.type != "cpu")
         return _nearest.exact(points, k)
 
     monkeypatch.setattr("gnnimpute._graph.device_named", lambda name: Quick() if name is None else torch.device(name))
     monkeypatch.setattr("gnnimpute._graph.exact", exact)
     graph = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30, exact_below=50)
     assert asked == [(50, Quick())]
+    monkeypatch.setattr("gnnimpute._graph._GPU_FROM", 30)  # of so many a CPU is still exact, but takes longer
+    NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30)
+    assert asked[1:] == [(30, Quick()), (50, Quick())]
+    monkeypatch.undo()
     few = NeighborGraph.from_embedding(points, n_neighbors=5, batches=np.arange(80) >= 30)
     np.testing.assert_array_equal(graph.indices, few.indices)
 

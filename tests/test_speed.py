@@ -48,6 +48,12 @@ def test_a_run_of_the_command_is_measured(script, tmp_path):
     assert "none.h5ad" in failed.message
 
 
+def test_a_search_of_neighbors_is_measured(script, tmp_path):
+    seconds, processor_seconds = script("neighbors").measured("exact", 300, tmp_path / "found.npy", threads=1)
+    assert np.load(tmp_path / "found.npy").shape == (300, 5)
+    assert min(seconds, processor_seconds) > 0.1
+
+
 def test_methods_take_turns_and_nothing_is_run_twice(script, monkeypatch, tmp_path, capsys):
     compare, turns = script("compare"), []
     gi.io.write(gi.datasets.splatter(n_genes=300, batch_cells=90, lib_loc=9), tmp_path / "some.h5ad")

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXACT_BELOW = 50_000
-"""Number of cells below which neighbours are exact: minutes at most, and no index to warm up."""
+EXACT_BELOW = 100_000
+"""Number of cells below which neighbours are exact: all pairs take no longer than NN-descent takes to compile."""
+_GPU_FROM = 50_000
+"""Number of cells from which a GPU, if there is one, compares the pairs: below, the numbers of a CPU cost little."""
 
 
 class Block(NamedTuple):
@@ -98,7 +100,8 @@ class NeighborGraph:
         exact_below
             Number of cells below which the search is exact without a GPU.
         device
-            Where neighbours of as many cells and more are sought; by default a GPU if there is one.
+            Where neighbours of 50,000 cells and more, or of `exact_below`, are sought; by default a GPU if there is
+            one.
         """
         points = np.ascontiguousarray(embedding, dtype=np.float32)
         if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
@@ -118,8 +121,9 @@ class NeighborGraph:
         for g in range(len(sizes)):
             cells = np.flatnonzero(group == g)
             if (k_here := min(k, len(cells) - 1)) > 0:
-                many = len(cells) >= exact_below
-                found = _nearest_of_many(points[cells], k_here, rng, device) if many else exact(points[cells], k_here)
+                place = device_named(device if len(cells) >= min(exact_below, _GPU_FROM) else "cpu")
+                all_pairs = place.type != "cpu" or len(cells) < exact_below
+                found = exact(points[cells], k_here, place) if all_pairs else approximate(points[cells], k_here, rng)
                 indices[cells, 1 : k_here + 1] = cells[found]
         return cls(indices)
 
@@ -211,10 +215,3 @@ def _check_n_neighbors(n_neighbors: int) -> None:
     if n_neighbors < 1:
         msg = f"n_neighbors={n_neighbors}: a cell needs at least one neighbour."
         raise ValueError(msg)
-
-
-def _nearest_of_many(
-    points: NDArray[np.float32], k: int, rng: np.random.Generator, device: str | None
-) -> NDArray[np.int64]:
-    place = device_named(device)
-    return approximate(points, k, rng) if place.type == "cpu" else exact(points, k, place)

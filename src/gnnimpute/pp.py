@@ -89,9 +89,9 @@ def prepare(
     allow_non_counts
         Take values that are not whole, such as TPM.
     rng
-        Seed or generator, for the principal components and for neighbours of more than 50,000 cells; `None` draws one.
+        Seed or generator, for the principal components and for neighbours of 100,000 cells and more; `None` draws one.
     device
-        Where neighbours of more than 50,000 cells are sought, as PyTorch names it; by default a GPU if there is one.
+        Where neighbours of 50,000 cells and more are sought, as PyTorch names it; by default a GPU if there is one.
 
     Raises
     ------
