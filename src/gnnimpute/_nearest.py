@@ -44,8 +44,11 @@ def exact(
     half = here.new_full((len(others),), torch.inf)  # of what fills up the sets
     others[: len(here)], half[: len(here)] = here, here.square().sum(1) / 2
     n_rows = max((at_once or default) // len(others), 1)
-    found = [_least(torch.addmm(half, rows, others.T, alpha=-1), k + 1) for rows in torch.split(here, n_rows)]
-    return _without_self(torch.cat(found).numpy())
+    found = torch.empty(len(here), k + 1, dtype=torch.int64)
+    distances = here.new_empty(n_rows, len(others))  # once: what is kept would lie between such pieces, and pin them
+    for rows, nearest in zip(torch.split(here, n_rows), torch.split(found, n_rows), strict=True):
+        nearest.copy_(_least(torch.addmm(half, rows, others.T, alpha=-1, out=distances[: len(rows)]), k + 1))
+    return _without_self(found.numpy())
 
 
 def _least(distances: torch.Tensor, n: int) -> torch.Tensor:
@@ -57,7 +60,7 @@ def _least(distances: torch.Tensor, n: int) -> torch.Tensor:
     near = sets.amin(1).topk(n, largest=False).indices
     members = sets.gather(2, near[:, None].expand(-1, _IN_A_SET, -1)).flatten(1)
     place = members.topk(n, largest=False).indices
-    return (near.gather(1, place % n) + sets.shape[2] * (place // n)).cpu()
+    return near.gather(1, place % n) + sets.shape[2] * (place // n)
 
 
 def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
