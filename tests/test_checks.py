@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 import gnnimpute as gi
 from gnnimpute import _checks
-from gnnimpute._check import at_most, most_expressed, normalized
+from gnnimpute._check import at_most, beyond_chance, most_expressed, normalized
 from gnnimpute._check_null import dealt
 
 if TYPE_CHECKING:
@@ -96,7 +96,24 @@ def test_smoothing_and_invented_correlations_fail(truth: NDArray[np.float64], rn
 def test_independent_genes_split_evenly(truth: NDArray[np.float64], rng: np.random.Generator) -> None:
     noise = np.random.default_rng(7).gamma(5.0, size=truth.shape)
     check = _checks.split(trial(truth, lambda _: np.repeat(noise, 20, axis=1)[:, :GENES] * 0 + noise), GROUPS, rng)
-    assert check.value < 0.2  # of 50 genes: the line is for a thousand
+    assert check.value < 0.2
+    assert check.status == "unknown"  # so far are 50 independent genes from uniform by chance
+
+
+def test_what_chance_does_is_no_failure() -> None:
+    assert beyond_chance(0.12, 0.03, 0.1) == "fail"
+    assert beyond_chance(0.102, 0.03, 0.1) == "pass"
+    assert beyond_chance(0.15, 0.12, 0.1) == "unknown"
+    assert beyond_chance(0.2, 0.12, 0.1) == "fail"
+    assert beyond_chance(np.nan, 0.1, 0.1) == "unknown"
+
+
+def test_noise_of_many_small_groups_is_no_gain(rng: np.random.Generator) -> None:
+    rate = rng.lognormal(0, 1.0, 300)
+    counts = sp.csr_matrix(rng.poisson(rate, size=(160, 300)).astype(np.float32))
+    imputer = SimpleNamespace(config=gi.Config(n_hidden=8, n_latent=2, n_epochs=3), device="cpu")
+    one = SimpleNamespace(kept=anndata.AnnData(counts), imputer=imputer, estimate="mean", seed=0)
+    assert dealt(one, np.arange(160) % 16, rng)[0].status == "pass"
 
 
 def test_seeds(truth: NDArray[np.float64]) -> None:

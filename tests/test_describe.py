@@ -126,7 +126,10 @@ def test_summary_says_where_what_and_how_good(adata: AnnData) -> None:
     assert 'sc.pl.scatter(adata, "GENE6", "GENE4", layers="mine")' in text
 
 
-@pytest.mark.parametrize(("name", "said"), [("b.csv", 'read.csv("b.csv"'), ("b.mtx", 'Seurat::Read10X("b.mtx")')])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("b.csv", 'read.csv("b.csv"'), ("b.tsv.gz", 'read.delim("b.tsv.gz"'), ("b.mtx", 'Seurat::Read10X("b.mtx")')],
+)
 def test_summary_for_r(adata: AnnData, name: str, said: str) -> None:
     adata.layers["mine"] = np.ones(adata.shape, dtype=np.float32)
     adata.var["mine_modelled"] = True

@@ -69,7 +69,7 @@ def test_every_test_is_made(typed: anndata.AnnData) -> None:
     ]  # fmt: skip
     assert set(checks["status"]) <= {"pass", "fail", "unknown"}
     assert checks.loc["null_gain", "status"] == "pass"
-    assert checks.loc["calibration", "status"] == "pass"
+    assert checks.loc["calibration", "status"] in {"pass", "unknown"}
     assert all(question in found["text"] for question in checks["question"])
 
 

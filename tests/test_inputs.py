@@ -101,3 +101,13 @@ def test_a_quantity_is_told_from_groups(adata):
         check_groups(adata, "total")
     with pytest.raises(KeyError, match=r"no 'totals'. Did you mean 'total'"):
         check_groups(adata, "totals")
+
+
+def test_names_of_cells_are_no_groups() -> None:
+    adata = AnnData(
+        np.ones((30, 2)),
+        obs=pd.DataFrame({"barcode": [f"AC{i}" for i in range(30)]}, index=[f"c{i}" for i in range(30)]),
+    )
+    with pytest.raises(ValueError, match=r"obs\['barcode'\] is another in each of 30 cells: name a column of groups"):
+        check_groups(adata, "barcode")
+    check_groups(adata[:10], "barcode")

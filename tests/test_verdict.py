@@ -110,7 +110,10 @@ def test_another_estimate_that_is_not_clearly_better_is_not_advised(column: str)
 
 
 def test_nothing_to_win_is_said() -> None:
-    assert "nothing to win over the gene mean" in told(found(GOOD, won=np.nan))
+    assert "nothing to win over the gene mean" in told(found(GOOD | {"gene mean": (0.01, -0.01)}, won=np.nan))
+    said = told(found(GOOD, won=np.nan))  # a clear gain over the gene mean is something
+    assert "nothing to win" not in said
+    assert "How much there is to win over the gene mean cannot be told" in said
 
 
 def test_counts_nearer_to_the_truth_are_said() -> None:

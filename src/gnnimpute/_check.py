@@ -35,6 +35,25 @@ def at_most(value: float, line: float) -> Status:
     return "unknown" if np.isnan(value) else "pass" if value <= line else "fail"
 
 
+def beyond_chance(value: float, chance: float, line: float) -> Status:
+    """Whether what lies beyond chance passes; where chance alone is at the line, nothing can be shown to.
+
+    Parameters
+    ----------
+    value
+        The number.
+    chance
+        What it would be in as few genes or cells if there were nothing. Squares add up.
+    line
+        What the rest must not exceed.
+    """
+    if np.isnan(value):
+        return "unknown"
+    if value**2 - chance**2 > line**2:
+        return "fail"
+    return "pass" if chance <= line else "unknown"
+
+
 def most_expressed(counts: sp.csr_matrix, n_genes: int) -> NDArray[np.int64]:
     """Positions of the genes with most molecules."""
     return np.argsort(-np.asarray(counts.sum(axis=0)).ravel(), kind="stable")[:n_genes]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _false_signal as fs
-from gnnimpute._check import Check, at_most, most_expressed, normalized
+from gnnimpute._check import Check, at_most, beyond_chance, most_expressed, normalized
 from gnnimpute._check_null import dealt
 from gnnimpute._sure import calibrated
 
@@ -23,6 +23,8 @@ N_CORRELATED, N_TESTED, N_SPLITS = 200, 1000, 40
 """Most expressed genes whose correlations are looked at, genes that are tested, and random splits."""
 
 MOST_UNEVEN = 0.1
+UNEVEN_BY_CHANCE = 0.83
+"""Median distance of n independent p-values from uniform, times the root of n (Kolmogorov's distribution)."""
 MOST_LEAK = 0.05
 LEAST_GENES = 10
 VARIANCE_KEPT = (0.5, 2.0)
@@ -61,13 +63,14 @@ def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> 
     """Split the largest group at random again and again: no gene differs, and p-values have to say so."""
     cells = np.flatnonzero(groups == np.bincount(groups[groups >= 0]).argmax())
     genes = most_expressed(trial.kept.X, N_TESTED)
-    distance, said, p_values = float("nan"), "too few cells", np.empty(0)
+    distance, chance, said, p_values = float("nan"), float("nan"), "too few cells", np.empty(0)
     if len(cells) >= _FEWEST:
         values = trial.values(list(trial.imputer.genes_[genes]))[cells]
         p_values = fs.split_p_values(values, n_splits=N_SPLITS, rng=rng)
         raw = fs.split_p_values(normalized(trial.kept.X)[cells][:, genes].toarray(), n_splits=N_SPLITS, rng=rng)
     if p_values.size:
         distance, of_raw = (float(np.median([fs.from_uniform(one) for one in p])) for p in (p_values, raw))
+        chance = UNEVEN_BY_CHANCE / np.sqrt(len(p_values[0]))
         worst, worst_raw = ((p < 0.05).mean(axis=1).max() for p in (p_values, raw))
         said = (
             f"{distance:.3f} from uniform (counts {of_raw:.3f}); in the worst of {N_SPLITS} splits {worst:.0%} of the "
@@ -77,9 +80,9 @@ def split(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) -> 
         "split",
         "One group split at random: are p-values uniform?",
         said,
-        f"at most {MOST_UNEVEN} from uniform",
+        f"at most {MOST_UNEVEN} from uniform beyond chance",
         distance,
-        at_most(distance, MOST_UNEVEN),
+        beyond_chance(distance, chance, MOST_UNEVEN),
         "Imputed genes move together, and so do their p-values: test differential expression on the counts.",
     )
 
@@ -114,17 +117,17 @@ def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) 
     groups = groups[known]
     truth = fs.two_fold(trial.kept.X[known], groups, genes=genes, target=trial.imputer.target_total_, rng=rng)
     values = trial.values(list(trial.imputer.genes_[genes]))[known]
-    kept = fs.variance_kept(values, groups, truth)
-    clear = values[:, truth.clear]
-    found = fs.correlation_within(clear, groups)
-    inflated = found / truth.correlation if truth.correlation > 0 else float("nan")
-    low, high = VARIANCE_KEPT
     n_clear = int(truth.clear.sum())
-    nothing = "cells of a group do not clearly differ in any gene"
+    enough = n_clear >= LEAST_GENES  # of many genes a few seem clear by chance
+    kept = fs.variance_kept(values, groups, truth) if enough else float("nan")
+    found = fs.correlation_within(values[:, truth.clear], groups)
+    inflated = found / truth.correlation if enough and truth.correlation > 0 else float("nan")
+    low, high = VARIANCE_KEPT
+    nothing = f"cells of a group clearly differ in {n_clear or 'no'} gene{'s' * (n_clear != 1)}: too few to tell"
     one = Check(
         "variance",
         "Differences between cells of a group: are they kept?",
-        f"{kept:.0%} of the true variance ({n_clear} genes)" if n_clear else nothing,
+        f"{kept:.0%} of the true variance ({n_clear} genes)" if enough else nothing,
         f"{low:.0%} to {high:.0%}",
         kept,
         "unknown" if np.isnan(kept) else "pass" if low <= kept <= high else "fail",
@@ -135,7 +138,11 @@ def smoothed(trial: Trial, groups: NDArray[np.int64], rng: np.random.Generator) 
     two = Check(
         "correlation",
         "Correlations between genes within groups: are they true?",
-        f"{found:.3f}, true {truth.correlation:.3f} (root mean square)" if np.isfinite(inflated) else nothing,
+        f"{found:.3f}, true {truth.correlation:.3f} (root mean square)"
+        if np.isfinite(inflated)
+        else f"{found:.3f} (root mean square), true ones too small to tell"
+        if enough
+        else nothing,
         f"at most {MOST_INFLATED} times the true ones",
         inflated,
         at_most(inflated, MOST_INFLATED),

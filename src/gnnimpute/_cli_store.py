@@ -65,7 +65,8 @@ def is_out_of_core(source: Path, out: Path, options: dict[str, Any]) -> bool:
             misuse(f"--{needs[0].replace('_', '-')} goes with --out-of-core.")
         return False
     if not stores:
-        misuse(f"--out-of-core reads .zarr or .h5ad and writes .zarr, but this is {source.name} to {out.name}.")
+        named = f"--{needs[0].replace('_', '-')} goes with --out-of-core, and that" if needs else "--out-of-core"
+        misuse(f"{named} reads .zarr or .h5ad and writes .zarr, but this is {source.name} to {out.name}.")
     if others := [name for name in _REFUSED if options.get(name)]:
         misuse(f"--{others[0].replace('_', '-')} needs all counts in memory: leave it out, or add --in-memory.")
     if _processes.place().n_processes > 1:

@@ -65,7 +65,8 @@ def _is_whole(out: Path) -> bool:
 def _snippet(adata: AnnData, out: Path, key: str, genes: list[str] | None) -> list[str]:
     """Three lines to paste, with two genes that vary much."""
     if not _is_whole(out):
-        table = f'x <- read.csv("{out}", row.names = 1, check.names = FALSE)'
+        read = "read.delim" if ".tsv" in out.suffixes[-2:] else "read.csv"
+        table = f'x <- {read}("{out}", row.names = 1, check.names = FALSE)'
         return ["# in R", f'x <- Seurat::Read10X("{out}")' if out.suffix.lower() == ".mtx" else table]
     kind = out.suffix.lower()[1:]
     opened = ["import anndata, scanpy as sc", f'adata = anndata.read_{kind}("{out}")']

@@ -50,10 +50,13 @@ def group_means(counts: sp.csr_matrix, groups: Labels) -> Values:
     impossible there, and whatever smooths at all predicts better.
     """
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    sums = np.asarray((_indicator(groups) @ counts).todense(), dtype=np.float64)
-    sums += np.asarray(counts.mean(axis=0), dtype=np.float64)
-    share = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1)
-    return np.asarray(share[groups] * total[:, None])
+    return group_shares(counts, groups, plus=np.asarray(counts.mean(axis=0), dtype=np.float64)) * total[:, None]
+
+
+def group_shares(counts: sp.csr_matrix, groups: Labels, *, plus: Values | float = 0.0) -> Values:
+    """Share of each gene among the molecules of each cell's group, and of what is added to it: (n_cells, n_genes)."""
+    sums = np.asarray((_indicator(groups) @ counts).todense(), dtype=np.float64) + plus
+    return np.asarray((sums / np.maximum(sums.sum(axis=1, keepdims=True), 1))[groups])
 
 
 def correlation_within(values: ArrayLike, groups: Labels) -> float:

@@ -28,6 +28,8 @@ N_COMPARED = 100
 
 MOST_GROUPS = 42
 """Different numbers that may still be names of groups, as of clusters: as many as plots can tell apart."""
+_MOST_SINGLE = 20
+"""Cells that may each be a group of their own."""
 
 
 def require_anndata(adata: Any) -> None:
@@ -162,7 +164,7 @@ def check_groups(adata: AnnData, key: str) -> None:
     KeyError
         If `obs` has no such column.
     ValueError
-        If it holds many different numbers.
+        If it holds many different numbers, or is another in each of many cells.
     """
     require_key(adata, "obs", key)
     if is_measure(column := adata.obs[key]):
@@ -171,6 +173,9 @@ def check_groups(adata: AnnData, key: str) -> None:
             f"groups, or make groups of it, pandas.qcut(adata.obs[{key!r}], 4) or, if each number is a group, "
             f'adata.obs[{key!r}].astype("category").'
         )
+        raise ValueError(msg)
+    if _MOST_SINGLE < column.nunique() == column.notna().sum():
+        msg = f"adata.obs[{key!r}] is another in each of {column.nunique():,} cells: name a column of groups of cells."
         raise ValueError(msg)
 
 

@@ -60,7 +60,9 @@ def tune(
 
     A tenth of the molecules is hidden from graph and training. Then each of the three is halved and doubled in turn,
     from the best so far. A setting takes the place of the best only if the interval of the paired difference, over
-    cells, is clear of zero: the best of many by chance is not chosen. Trials end where another is not likely to end
+    cells, is clear of zero. Each setting is one training, whose own chance the interval does not know: where settings
+    are alike, one in a few searches names another than the default all the same. What is judged is the posterior, or
+    the mean of a network that has none. Trials end where another is not likely to end
     before `time_limit`. `adata` is not changed.
 
     Parameters

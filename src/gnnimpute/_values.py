@@ -193,6 +193,9 @@ def place(out: Any, n_cells: int, n_genes: int) -> Any:
     """Where values go: `out`, which must have this shape and floating numbers, or a new array."""
     if out is None:
         return new_array(n_cells, n_genes)
+    if not hasattr(out, "shape"):
+        msg = f"`out` is {out!r}, no array: give one of shape {(n_cells, n_genes)}, such as zarr.create_array(...)."
+        raise TypeError(msg)
     if tuple(out.shape) != (n_cells, n_genes):
         msg = f"`out` has shape {tuple(out.shape)}, but the result has {(n_cells, n_genes)}."
         raise ValueError(msg)

@@ -91,6 +91,8 @@ def _why(found: Mapping[str, Any]) -> list[str]:
     )
     won, near = methods.loc[OURS], methods.loc[NEIGHBOR_MEAN]
     if np.isnan(won["won"]):
+        if methods.loc[GENE_MEAN, "ours_over_it_low"] > 0:
+            return [*lines, "How much there is to win over the gene mean cannot be told: too few molecules are hidden."]
         return [*lines, "Cells do not differ clearly beyond chance: there is nothing to win over the gene mean."]
     lines.append(
         f"Of the differences between cells that are not chance, it finds {_share(won, 'won')}; "

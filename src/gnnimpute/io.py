@@ -105,7 +105,8 @@ def write(
     ``.mtx``                          a folder with the layer, genes x cells, as Cell Ranger 3 writes it
                                       (``matrix.mtx.gz``, ``features.tsv.gz``, ``barcodes.tsv.gz``): in R,
                                       ``Seurat::Read10X("out.mtx")``
-    ``.csv``, ``.tsv``, also ``.gz``  the layer, cells x genes: in R, ``read.csv("out.csv", row.names = 1)``
+    ``.csv``, ``.tsv``, also ``.gz``  the layer, cells x genes: in R, ``read.csv("out.csv", row.names = 1)``,
+                                      of tabs ``read.delim``
     ================================  ==========================================================================
 
     Parameters

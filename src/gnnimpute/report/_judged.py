@@ -142,5 +142,6 @@ def sureness(found: Mapping[str, Any]) -> Iterator[Picture]:
         ax.plot(100 * part["level"], 100 * part["share"], label=str(entries), **style)
     ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="intervals should hold, % of hidden counts", ylabel="they hold, %")
     ax.legend(frameon=False, fontsize=8, loc="upper left", title="hidden counts", title_fontsize=8)
-    caption = "Below the band, intervals are too narrow. Most counts are expected to be far below 1, where nearly any "
+    caption = "One more fit, with half of the molecules hidden. "
+    caption += "Below the band, intervals are too narrow. Most counts are expected to be far below 1, where nearly any "
     yield picture(figure, "Do intervals hold what they say?", f"{caption}prediction looks right.")
