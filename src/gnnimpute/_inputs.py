@@ -174,7 +174,8 @@ def check_groups(adata: AnnData, key: str) -> None:
             f'adata.obs[{key!r}].astype("category").'
         )
         raise ValueError(msg)
-    if _MOST_SINGLE < column.nunique() == column.notna().sum():
+    chosen = isinstance(column.dtype, pd.CategoricalDtype)
+    if not chosen and _MOST_SINGLE < column.nunique() == column.notna().sum():
         msg = f"adata.obs[{key!r}] is another in each of {column.nunique():,} cells: name a column of groups of cells."
         raise ValueError(msg)
 
