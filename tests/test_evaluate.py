@@ -283,3 +283,15 @@ def test_ctrl_c_in_a_training_ends_all(typed: anndata.AnnData, monkeypatch: pyte
             gi.tl.evaluate(typed.copy(), seeds=[0, 1], **FEW)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_limits_are_for_whole_counts_and_not_for_halves() -> None:
+    """Of half of the molecules no cell would have as many genes."""
+    rng = np.random.default_rng(0)
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(0.8, size=(60, 300)).astype(np.float32)))
+    config = gi.Config(n_hidden=8, n_latent=2, n_epochs=1)
+    quality = {"min_genes": 140, "max_total": None}
+    gi.tl.evaluate(adata, config=config, quality=quality, n_pcs=5, seeds=(0,), progress=False)
+    found = adata.uns["gnnimpute_evaluation"]
+    assert found["n_cells"] > 30
+    assert len(found["coverage"])
