@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 import gnnimpute as gi
 from gnnimpute import _checks
+from gnnimpute import _false_signal as fs
 from gnnimpute._check import at_most, beyond_chance, most_expressed, normalized
 from gnnimpute._check_null import dealt
 
@@ -180,6 +181,26 @@ def test_shuffled_genes_have_nothing_to_find(truth: NDArray[np.float64], rng: np
     assert [check.name for check in found] == ["null_gain", "null_correlation"]
     assert found[0].status == "pass"
     assert np.isfinite(found[1].value)
+
+
+def test_what_has_seen_the_hidden_molecules_fails(
+    truth: NDArray[np.float64], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[sp.csr_matrix] = []
+    deal = fs.dealt_within
+    monkeypatch.setattr(fs, "dealt_within", lambda *given: whole.append(deal(*given)) or whole[-1])
+
+    def transform(_: object, counts: sp.csr_matrix, *__: object, out: Any = None, **___: object) -> Any:
+        values = 0.9 * whole[0].toarray() + 0.05
+        if out is not None:
+            out[0 : counts.shape[0]] = values
+        return values
+
+    monkeypatch.setattr(gi.GNNImputer, "transform", transform)
+    kept = anndata.AnnData(sp.csr_matrix(rng.poisson(truth).astype(np.float32)))
+    imputer = SimpleNamespace(config=gi.Config(n_hidden=8, n_latent=2, n_epochs=1), device="cpu")
+    found = dealt(SimpleNamespace(kept=kept, imputer=imputer, estimate="mean", seed=0), GROUPS, rng)
+    assert found[0].status == "fail"
 
 
 def test_helpers(counts: sp.csr_matrix) -> None:

@@ -69,7 +69,8 @@ def test_every_test_is_made(typed: anndata.AnnData) -> None:
     ]  # fmt: skip
     assert set(checks["status"]) <= {"pass", "fail", "unknown"}
     assert checks.loc["null_gain", "status"] == "pass"
-    assert checks.loc["calibration", "status"] in {"pass", "unknown"}
+    assert checks.loc["calibration", "status"] == "unknown"  # cells of a type are alike: there is no spread to tell
+    assert checks.loc["calibration", "value"] < 0.03
     assert all(question in found["text"] for question in checks["question"])
 
 

@@ -75,9 +75,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def setting(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(
-        "gnnimpute._posterior_fit.N_GENES", 30
-    )  # of 200 of 260 genes, regressions take most of the time
+    # Regressions on 200 of the 260 genes would take most of the time.
+    monkeypatch.setattr("gnnimpute._posterior_fit.N_GENES", 30)
     return setting_module.Setting(
         out=tmp_path, data=data_folder, n_seeds=1, epochs=1, threads=1, methods=("neighbour mean",), sim_cells=80,
         sim_genes=2000,

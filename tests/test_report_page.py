@@ -225,16 +225,16 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_cells_make_no_big_page(tmp_path: Path) -> None:
-    adata = made(n_types=4, n_cells=20_000)
-    adata.obs["gnnimpute_pass"] &= np.arange(20_000) % 50 > 0  # four hundred are set aside
+    adata = made(n_types=4, n_cells=50_000)
+    adata.obs["gnnimpute_pass"] &= np.arange(50_000) % 50 > 0  # a thousand are set aside
     config = gi.Config(n_hidden=8, n_latent=4, n_epochs=1)
     gi.tl.impute(adata, config=config, progress=False)
     gi.tl.evaluate(adata, config=config, quality=LOOSE, n_pcs=5, seeds=(0,), checks=False, progress=False)
     gi.report.write(adata, tmp_path / "a.html")
     text, _ = read(tmp_path / "a.html")
     assert len(text) < 15e6
-    assert "5,000 of 20,000 cells" in text
-    assert "19,600 of 20,000 are modelled" in text
+    assert "5,000 of 50,000 cells" in text
+    assert "49,000 of 50,000 are modelled" in text
     # Cells are pixels: in vectors, each would be a tag.
     assert text.count("<use ") + text.count("<path ") < 20_000
 
