@@ -6,7 +6,15 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute._inputs import MOST_GROUPS, batches_of, check_groups, counts_of, embedding_of, is_measure
+from gnnimpute._inputs import (
+    MOST_GROUPS,
+    batches_of,
+    check_groups,
+    counts_of,
+    embedding_of,
+    is_measure,
+    warn_if_selected,
+)
 
 
 @pytest.fixture
@@ -111,3 +119,15 @@ def test_names_of_cells_are_no_groups() -> None:
     with pytest.raises(ValueError, match=r"obs\['barcode'\] is another in each of 30 cells: name a column of groups"):
         check_groups(adata, "barcode")
     check_groups(adata[:10], "barcode")
+
+
+def test_genes_of_high_variance_alone_are_told(counts, caplog):
+    adata = AnnData(counts.copy())
+    adata.var["highly_variable"] = np.arange(adata.n_vars) > 0
+    warn_if_selected(adata)
+    assert not caplog.records
+    warn_if_selected(adata[:, 1:])
+    assert [record.getMessage() for record in caplog.records] == [
+        "All 59 genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
+        "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...])."
+    ]

@@ -61,6 +61,7 @@ LAYERS = (
     {"_imputer", "_labelled", "_on_demand", "_stream"} | {"_absent", "_interval", "_latent"},
     # AnnData starts here
     {
+        "_cell_graph",
         "_components",
         "_controls",
         "_download",

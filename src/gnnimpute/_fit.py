@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from gnnimpute._sample import training_part
 from gnnimpute._training import given_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import scipy.sparse as sp
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._modelled import Modelled
+
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -100,19 +102,28 @@ def fit(
         allow_non_counts=allow_non_counts,
         device=device,
     )
-    names = adata.var_names[chosen.genes]
-    return fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
+    return fitted(chosen, adata, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
 
 
 def fitted(
-    chosen: Modelled, names: Sequence[str], config: Config, *, device: str | None, rng: Any, **options: Any
+    chosen: Modelled, adata: AnnData, config: Config, *, device: str | None, rng: Any, **options: Any
 ) -> GNNImputer:
     """An imputer of the modelled cells and genes."""
     seed, rng = given_seed(rng), np.random.default_rng(rng)
     counts, graph = training_part(chosen, config.most_cells, rng)
+    names = adata.var_names[chosen.genes]
     imputer = GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
-    imputer.origin_["seed"] = seed
+    imputer.origin_ |= {"seed": seed, "fitted_with": chosen.where(adata)}
     return imputer
+
+
+def warn_of_another_graph(imputer: GNNImputer, adata: AnnData, chosen: Modelled) -> None:
+    """Say so if the imputer is to read neighbours of another kind than those that it was fitted with."""
+    before, now = imputer.origin_.get("fitted_with", {}), chosen.where(adata)
+    batched = before.get("batch_key") in adata.obs  # other cells need not have these batches
+    if any(now.get(name) != value for name, value in before.items() if batched or name != "batch_key"):
+        told = (", ".join(f"{name}={value!r}" for name, value in where.items()) for where in (before, now))
+        _log.warning("The imputer was fitted with neighbors by %s, and is to read those by %s: give the same.", *told)
 
 
 def read_by(
@@ -120,6 +131,7 @@ def read_by(
 ) -> tuple[GNNImputer, tuple[sp.csr_matrix, NeighborGraph]]:
     """An imputer as it reads the modelled cells, and their counts, of its genes in its order, and graph."""
     imputer.summary()  # an error if it is not fitted
+    warn_of_another_graph(imputer, adata, chosen)
     require_in_memory(chosen.counts)
     genes = shared(adata.var_names, imputer.genes_, preferred=chosen.genes)
     names = adata.var_names[genes]

@@ -13,7 +13,7 @@ from gnnimpute._blocks import is_lazy
 from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
 from gnnimpute._counts import depths
-from gnnimpute._fit import fitted, read_by
+from gnnimpute._fit import fitted, read_by, warn_of_another_graph
 from gnnimpute._genes import positions, shared
 from gnnimpute._inputs import require_anndata
 from gnnimpute._layers import check_interval, forget, uncertainty
@@ -67,7 +67,7 @@ def impute(
     adata
         Cells x genes, with raw counts and a graph of the cells.
     imputer
-        A fitted imputer to use, whose genes are matched by name; by default :func:`fit` makes one.
+        A fitted imputer, whose genes are matched by name; by default :func:`fit` makes one. Give its graph too.
     estimate
         ``mean``: expected expression. ``detected``: likely count given that the gene was detected, what is behind a
         dropout. ``posterior``: expected expression given the cell's own counts too.
@@ -123,13 +123,13 @@ def impute(
         ``estimate``, ``output``, ``unit``, ``target_total``, ``params``, ``loss`` (of each epoch), ``best_epoch`` (0 is
         the first), ``version``, ``linear_share`` (of the linear part in the values; with 1 the network has no say),
         ``n_covarying`` (genes that others say something of), and what was used: ``layer``, ``neighbors_key``,
-        ``use_rep`` (``batch_key``, ``n_neighbors``), ``interval``, ``n_cells``, ``n_genes``.
+        ``use_rep`` (``batch_key``, ``n_neighbors``), ``interval``, ``n_cells``, ``n_genes``, and what `origin_` has.
     """
     require_anndata(adata)
     check_asked(config=config, imputer=imputer, rng=rng)
     check_key(adata, key_added, interval=interval, genes=genes)
     warn_if_useless(adata, estimate)
-    genes = genes if genes is None or isinstance(genes, str) else [str(gene) for gene in genes]
+    genes = genes if genes is None or isinstance(genes, str) else [*map(str, genes)]
     columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
     if len(np.unique(columns)) < len(columns):  # columns of a table, which AnnData cannot write if two have one name
         msg = f"genes={genes} names a gene more than once."
@@ -153,8 +153,7 @@ def impute(
     if imputer is None:
         config = config or Config.of(estimate)
         wanted.check(can_be_posterior=config.hide == "molecules")
-        names = adata.var_names[chosen.genes]
-        imputer = fitted(chosen, names, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
+        imputer = fitted(chosen, adata, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
     else:
         imputer.summary()  # an error if it is not fitted
         if config is not None:
@@ -242,6 +241,7 @@ def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _W
 
 
 def _lazily(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
+    warn_of_another_graph(imputer, adata, chosen)
     lazy = on_demand(imputer, chosen, adata.var_names.to_numpy(str), estimate=wanted.estimate, output=wanted.output)
     latent, seen = lazy.cells.latent[:, : imputer.config.n_latent], lazy.values.decoder.network.seen  # noqa: PD011
     about = latent, depths(lazy.cells.total, imputer.target_total_), seen

@@ -12,7 +12,7 @@ from gnnimpute import _checkpoint, _distributed, _infer, _interval, _latent, _on
 from gnnimpute._absent import reader
 from gnnimpute._arguments import check_config
 from gnnimpute._blas import one_thread_of_openblas
-from gnnimpute._config import Config
+from gnnimpute._config import Config, Estimate, Output
 from gnnimpute._counts import check_counts
 from gnnimpute._device import device_named
 from gnnimpute._genes import align, gene_names
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from gnnimpute._cells import Cells
-    from gnnimpute._config import Estimate, Output
     from gnnimpute._graph import NeighborGraph
 
 
@@ -51,24 +50,25 @@ class GNNImputer:
     network_
         The trained network.
     spread_, average_
-        For ``estimate="posterior"``: how far cells differ from what is expected of them, ``dispersion`` and ``fano`` of
-        each gene, and the gene's average, its ``share`` in all molecules and the ``weight`` that it has, all of shape
-        (n_genes,). `None` if whole non-zeros were hidden.
+        For ``estimate="posterior"``: ``dispersion`` and ``fano`` of a gene, how far cells differ from what is expected,
+        and its average, its ``share`` in all molecules and its ``weight``. `None` if whole non-zeros were hidden.
     covarying_
         Which genes covary, with ``weights``, a sparse matrix of shape (n_genes, n_genes): for ``posterior``, and for
         ``detected`` of hidden non-zeros.
     cells_
-        What stands for the values of cells that :meth:`keep` keeps; `None` if it was not called.
+        What stands for the cells that :meth:`keep` keeps; `None` if it was not called.
     history_, best_epoch_
         ``training`` and ``validation`` loss of each epoch, and which of them is used: 0 is the first.
     origin_
-        ``seed``, ``blind_validation`` (graph made without held-out molecules), ``interrupted``, ``version`` if loaded.
+        ``seed``, ``blind_validation`` (graph made without held-out molecules), ``interrupted`` (stopped by hand),
+        ``version`` if loaded, and of :func:`gnnimpute.tl.fit` ``fitted_with``: where neighbours were from.
     """
 
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
         check_config(config)
         self.config, self.device = config, device
         self.cells_: Cells | None = None
+        self.origin_: dict[str, Any] = {}
 
     @one_thread_of_openblas()
     def fit(
@@ -120,7 +120,7 @@ class GNNImputer:
             spread, average, covarying = posterior_of(decoder, split, latent)
         else:
             covarying = covarying_of(decoder, rows, latent, graph=made)
-        # At once: whoever interrupts the above has the fit of before, if there was one.
+        # At once: whoever interrupts the above has the former fit, if there was one.
         self.genes_, self.network_, self.cells_ = names, trained.network, None
         self.spread_, self.average_, self.covarying_ = spread, average, covarying
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
@@ -241,8 +241,8 @@ class GNNImputer:
         self._check_fitted()
         matrix = check_counts(counts, where="counts", gene_names=names, allow_non_counts=True)
         _infer.check_cells(graph, matrix)
-        made, aligned = reader(self, names), align(matrix, names, self.genes_)
-        return made, Rows.of(aligned, made.network_)
+        made = reader(self, names)
+        return made, Rows.of(align(matrix, names, self.genes_), made.network_)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"):

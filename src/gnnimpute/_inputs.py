@@ -98,6 +98,16 @@ def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
         )
 
 
+def warn_if_selected(adata: AnnData) -> None:
+    """Say so if only genes of high variance are there."""
+    if "highly_variable" in adata.var and adata.var["highly_variable"].astype(str).eq("True").all():
+        _log.warning(
+            "All %d genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
+            "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...]).",
+            adata.n_vars,
+        )
+
+
 def _elsewhere(adata: AnnData, key: str | None) -> str:
     """Where counts are, if not where they were sought."""
     others = {} if key is None else {"X": adata.X}

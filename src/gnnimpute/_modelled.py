@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
-from gnnimpute._components import principal_components
-from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, embedding_of, layer_of, require_anndata
-from gnnimpute._names import suggestion
+from gnnimpute._cell_graph import from_embedding, from_obsp, graphs_of, recipe, warn_if_torn
+from gnnimpute._inputs import counts_of, layer_of, require_anndata
 
 if TYPE_CHECKING:
+    from functools import partial
+
     import scipy.sparse as sp
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from gnnimpute._graph import NeighborGraph
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,13 @@ class Modelled(NamedTuple):
     source: dict[str, str | int]
     """What was used: layer, neighbors_key and use_rep, with its batch_key and n_neighbors; empty where none."""
 
+    def where(self, adata: AnnData) -> dict[str, str]:
+        """Where neighbours were sought: the graph or the embedding, and within which batches."""
+        found = {name: str(self.source.get(name, "")) for name in ("neighbors_key", "use_rep", "batch_key")}
+        if found["neighbors_key"] == _keys.NEIGHBORS:
+            found["batch_key"] = str(adata.uns[_keys.NEIGHBORS].get("params", {}).get("batch_key", ""))
+        return {name: value for name, value in found.items() if value}
+
 
 def modelled(
     adata: AnnData,
@@ -56,6 +64,12 @@ def modelled(
     """Resolve all keys into arrays; nothing is changed. What only a fit needs is left out where none is to come."""
     layer = layer_of(adata, layer)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
+    if _keys.PASS in adata.obs and _keys.PASS not in adata.var:
+        msg = (
+            f"adata.obs has {_keys.PASS!r}, but adata.var has not, as after anndata.concat: genes that did not pass "
+            "would be modelled. Run gi.pp.prepare again."
+        )
+        raise ValueError(msg)
     cells, genes = passing(adata.obs, "obs"), passing(adata.var, "var")
     blind = None
     if neighbors_key is not None and use_rep is not None:
@@ -66,17 +80,18 @@ def modelled(
         raise ValueError(msg)
     if use_rep is not None:
         where = {"batch_key": batch_key, "device": device}
-        graph = _from_embedding(adata, cells, use_rep, n_neighbors=n_neighbors, **where)
+        graph = from_embedding(adata, cells, use_rep, n_neighbors=n_neighbors, **where)
     else:
         if neighbors_key is None and _keys.NEIGHBORS not in adata.uns:
-            there = _graphs(adata)
+            there = graphs_of(adata)
             own = f"neighbors_key={there[0]!r}" if there else "neighbors_key= of your own graph, or use_rep="
             msg = f"adata.uns has no {_keys.NEIGHBORS!r}: call gi.pp.prepare(adata) first, or pass {own}."
             raise KeyError(msg)
         neighbors_key = neighbors_key or _keys.NEIGHBORS
-        graph = _from_obsp(adata, cells, neighbors_key)
+        graph = from_obsp(adata, cells, neighbors_key)
+        warn_if_torn(adata, cells, graph, key=neighbors_key)
         if neighbors_key == _keys.NEIGHBORS and to_fit:
-            blind = partial(_recipe(adata, cells), device=device)
+            blind = recipe(adata, cells, device=device)
     if blind is None and to_fit:
         log.info("The graph is taken as given: the molecules that validation holds out may have shaped it.")
     layer = layer or (_keys.COUNTS if _keys.COUNTS in adata.layers else "X")
@@ -129,66 +144,3 @@ def passing(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
         msg = f"adata.{name}[{_keys.PASS!r}] is False everywhere: nothing is left to model. Run gi.pp.prepare again."
         raise ValueError(msg)
     return found
-
-
-def _from_embedding(
-    adata: AnnData,
-    cells: NDArray[np.int64],
-    use_rep: str,
-    *,
-    batch_key: str | None,
-    n_neighbors: int,
-    device: str | None,
-) -> NeighborGraph:
-    embedding = embedding_of(adata, use_rep)
-    batches = None if batch_key is None else batches_of(adata, batch_key)[cells]
-    points = embedding[cells]
-    if (wrong := np.flatnonzero(~np.isfinite(points).all(1))).size:
-        msg = (
-            f"adata.obsm[{use_rep!r}] is not finite for {wrong.size} cells, first for "
-            f"{adata.obs_names[cells[wrong[0]]]!r}: leave them out, or take another embedding."
-        )
-        raise ValueError(msg)
-    return NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches, device=device)
-
-
-def _graphs(adata: AnnData) -> list[str]:
-    """Keys of `uns` that describe a graph as scanpy does."""
-    return [key for key, value in adata.uns.items() if hasattr(value, "keys") and "distances_key" in value]
-
-
-def _from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGraph:
-    """Graph that scanpy, or any tool that follows it, made: its distances, or else its connectivities."""
-    about = adata.uns[key] if key in _graphs(adata) else {}
-    named = {kind: about.get(f"{kind}_key", f"{key}_{kind}") for kind in ("distances", "connectivities")}
-    asked = about.get("params", {}).get("k")  # of our own graph, which has no hubs
-    for kind, name in named.items():
-        if name in adata.obsp:
-            matrix = adata.obsp[name][cells][:, cells]
-            nearest: Literal["smallest", "largest"] = "smallest" if kind == "distances" else "largest"
-            return NeighborGraph.from_sparse(matrix, nearest=nearest, n_neighbors=None if asked is None else int(asked))
-    names = " nor ".join(map(repr, sorted(named.values())))
-    msg = f"neighbors_key={key!r} names no graph: adata.obsp has neither {names}. {suggestion(key, _graphs(adata))}"
-    raise KeyError(msg)
-
-
-def _recipe(adata: AnnData, cells: NDArray[np.int64]) -> partial[NeighborGraph]:
-    """The graph of :func:`gnnimpute.pp.prepare` again, from other counts of the same cells and genes."""
-    params = adata.uns[_keys.NEIGHBORS]["params"]
-    batches = batches_of(adata, params["batch_key"])[cells] if "batch_key" in params else None
-    seed = int(params["random_state"])
-    return partial(prepared_graph, n_pcs=int(params["n_pcs"]), n_neighbors=int(params["k"]), batches=batches, seed=seed)
-
-
-def prepared_graph(
-    counts: sp.csr_matrix,
-    *,
-    n_pcs: int,
-    n_neighbors: int,
-    batches: NDArray[np.int64] | None,
-    seed: int,
-    device: str | None = None,
-) -> NeighborGraph:
-    """The graph of :func:`gnnimpute.pp.prepare` from counts in memory: of the components of all genes."""
-    embedding = principal_components(counts, n_pcs=n_pcs, rng=seed)
-    return NeighborGraph.from_embedding(embedding, n_neighbors=n_neighbors, batches=batches, rng=seed, device=device)

@@ -13,11 +13,12 @@ import pandas as pd
 
 from gnnimpute import _keys
 from gnnimpute._arguments import check_config, check_rng
+from gnnimpute._cell_graph import prepared_graph
 from gnnimpute._config import MOST_TOLERANCE, Config
 from gnnimpute._distributed import join
 from gnnimpute._imputer import GNNImputer
 from gnnimpute._inputs import batches_of, require_anndata
-from gnnimpute._modelled import modelled, prepared_graph
+from gnnimpute._modelled import modelled
 from gnnimpute.metrics import HoldOut, paired_difference, score_cells
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, require_anndata, say_source
+from gnnimpute._inputs import batches_of, counts_of, require_anndata, say_source, warn_if_selected
 from gnnimpute._lazy_components import lazy_principal_components
 from gnnimpute._names import looks_transposed, mitochondrial
 from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
@@ -133,12 +133,11 @@ def prepare(
         raise ValueError(msg)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
     say_source(adata, layer, counts)
+    warn_if_selected(adata)
     batches = None if batch_key is None else batches_of(adata, batch_key)
     if looks_transposed(adata.obs_names, adata.var_names):
-        told = (
-            "Cells look like genes (%r) or genes like cells (%r). If this is genes x cells, transpose: adata = adata.T"
-        )
-        _log.warning(told, adata.obs_names[0], adata.var_names[0])
+        told = "Cells look like genes (%r) or genes like cells (%r). If this is genes x cells, transpose: %s"
+        _log.warning(told, adata.obs_names[0], adata.var_names[0], "adata = adata.T")
 
     texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
     quality = quality_of(counts, np.any([mitochondrial(text) for text in texts], axis=0))
