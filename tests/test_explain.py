@@ -345,3 +345,29 @@ def test_drivers_where_some_cells_have_no_group(adata: AnnData, imputer: GNNImpu
 def test_drivers_of_a_quantity_are_refused(adata: AnnData, imputer: GNNImputer) -> None:
     with pytest.raises(ValueError, match=r"holds \d+ different numbers, too many for groups"):
         tl.drivers(adata, "gnnimpute_total_counts", imputer=imputer)
+
+
+def test_another_value_than_the_layers_is_told(
+    adata: AnnData, imputer: GNNImputer, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    imputed = adata.copy()
+    tl.impute(imputed, imputer=imputer, output="log1p", key_added="mine")
+    tl.impute(imputed, imputer=imputer, estimate="detected", key_added="other")
+    at = imputed.obs_names.get_loc("cell9"), imputed.var_names.get_loc("gene1")
+    for key in ("mine", "other"):
+        tl.explain(imputed, "cell9", "gene1", imputer=imputer, key=key)
+        assert not caplog.records
+        some = imputed[[name not in tl.explain(adata, "cell9", "gene1", imputer=imputer).neighbors.index[:4]
+                        for name in imputed.obs_names]].copy()  # fmt: skip
+        tl.explain(some, "cell9", "gene1", imputer=imputer, key=key)
+        assert f"adata.layers[{key!r}] has {imputed.layers[key][at]:.4g} there, but" in caplog.text
+        caplog.clear()
+    with pytest.raises(KeyError, match=r"no imputation 'mime'.*mine"):
+        tl.explain(imputed, "cell9", "gene1", imputer=imputer, key="mime")
+    imputed.write_h5ad(source := tmp_path / "imputed.h5ad")
+    imputer.save(model := tmp_path / "model.safetensors")
+    asked = ["explain", str(source), "--model", str(model), "--cell", "cell9", "--gene", "gene1"]
+    assert CliRunner().invoke(main, [*asked, "--key", "mine"]).exit_code == 0
+    wrong = CliRunner().invoke(main, [*asked, "--key", "mime"])
+    assert wrong.exit_code
+    assert "no imputation 'mime'" in wrong.output

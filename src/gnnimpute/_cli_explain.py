@@ -33,6 +33,7 @@ Examples:
 @_asked("--cell", required=True, help="Name of the cell.")
 @_asked("--gene", required=True, help="Name of the gene.")
 @_asked("--level", type=float, default=0.9, show_default=True, help="Probability that the interval is to have.")
+@_asked("--key", help="The --key-added of the imputation.  [default: gnnimpute, or the only one there is]")
 @_files("--model", type=PATH, required=True, help="Model that `impute --save-model` has written (.safetensors).")
 @_files("--figure", type=PATH, help="Picture to write too: .png, .svg or .pdf.")
 @_files("--overwrite", is_flag=True, help="Replace the picture if it exists.")
@@ -56,7 +57,7 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
         raise FileExistsError(msg)
     imputer = gi.GNNImputer.load(options["model"])
     adata = read(source, options)
-    made_from = as_imputed(adata, **{name: options[name] for name in ("layer", "neighbors_key", "use_rep")})
+    made_from = as_imputed(adata, **{name: options[name] for name in ("layer", "neighbors_key", "use_rep", "key")})
     graph = made_from["use_rep"] or made_from["neighbors_key"]
     allowed = {"allow_non_counts": options["allow_non_counts"]}
     prepared = {name: options[name] for name in QUALITY_NAMES} | {"layer": made_from["layer"]} | allowed
@@ -64,7 +65,7 @@ def explain(source: Path, *, figure: Path | None, overwrite: bool, quiet: bool, 
         gi.pp.prepare(adata, **prepared)
     elif graph not in {None, _keys.NEIGHBORS} and _keys.PASS not in adata.obs:
         gi.pp.prepare(adata, **prepared, n_pcs=None)
-    asked = {"imputer": imputer, "level": options["level"], **made_from, **allowed}
+    asked = {"imputer": imputer, "level": options["level"], "key": options["key"], **made_from, **allowed}
     explanation = gi.tl.explain(adata, options["cell"], options["gene"], **asked)
     if figure is not None:
         _draw(explanation, figure)

@@ -15,10 +15,10 @@ from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
 from gnnimpute._inputs import check_groups, groups_of
-from gnnimpute._modelled import as_imputed, modelled
+from gnnimpute._modelled import as_imputed, imputation_of, modelled
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
-from gnnimpute._value_parts import given_covarying, linear_part
+from gnnimpute._value_parts import given_covarying, linear_part, warn_if_another
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,6 +33,7 @@ def explain(
     *,
     imputer: GNNImputer,
     level: float = 0.9,
+    key: str | None = None,
     layer: str | None = None,
     neighbors_key: str | None = None,
     use_rep: str | None = None,
@@ -59,8 +60,10 @@ def explain(
         What imputes, from :func:`fit` or :meth:`gnnimpute.GNNImputer.load`.
     level
         Probability that the interval is to have.
+    key
+        The `key_added` of the imputation; by default ``"gnnimpute"``, or the only one there is.
     layer, neighbors_key, use_rep, batch_key, n_neighbors, allow_non_counts
-        As for :func:`fit`, but by default what the imputation in `adata` was made from, if there is one.
+        As for :func:`fit`, but by default what the imputation was made from, if there is one.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def explain(
     Raises
     ------
     KeyError
-        If there is no such cell, gene, layer or graph, or it is not modelled.
+        If there is no such cell, gene, imputation, layer or graph, or it is not modelled.
     ValueError
         If the imputer was not trained on hidden molecules: it then has no interval. If several modelled cells have this
         name.
@@ -79,7 +82,7 @@ def explain(
     named = {"layer": layer, "neighbors_key": neighbors_key, "use_rep": use_rep}
     chosen = modelled(
         adata,
-        **as_imputed(adata, **named, batch_key=batch_key, n_neighbors=n_neighbors),
+        **as_imputed(adata, **named, batch_key=batch_key, n_neighbors=n_neighbors, key=key),
         allow_non_counts=allow_non_counts,
         device=imputer.device,
         to_fit=False,
@@ -94,6 +97,9 @@ def explain(
         float(imputer.transform(counts, graph, estimate=e, output="counts", **source)[0, 0])
         for e in ("mean", "posterior")
     )
+    if stored := imputation_of(adata, key):
+        at: dict[str, Any] = {"cell": int(chosen.cells[here]), "among": here, "gene": gene}
+        warn_if_another(adata, imputer, key=stored, source=(counts, graph), **at)
     weights = imputer.attention(counts, graph)[here].tocoo()
     others = weights.col != here
     order = np.argsort(-weights.data[others], kind="stable")

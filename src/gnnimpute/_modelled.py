@@ -11,6 +11,7 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._cell_graph import from_embedding, from_obsp, graphs_of, recipe, warn_if_torn
 from gnnimpute._inputs import counts_of, layer_of, require_anndata
+from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
     from functools import partial
@@ -101,6 +102,16 @@ def modelled(
     return Modelled(counts, cells, genes, graph, blind, source)
 
 
+def imputation_of(adata: AnnData, key: str | None) -> str | None:
+    """Key of the imputation that is meant: the one that is named, or the one of the default name, or the only one."""
+    require_anndata(adata)
+    found = [name for name, about in adata.uns.items() if _keys.is_imputation(about)]
+    if key is not None and key not in found:
+        msg = f"adata.uns has no imputation {key!r}. {suggestion(key, found)}"
+        raise KeyError(msg)
+    return key or (_keys.ADDED if _keys.ADDED in found else found[0] if len(found) == 1 else None)
+
+
 def as_imputed(
     adata: AnnData,
     *,
@@ -109,11 +120,11 @@ def as_imputed(
     use_rep: str | None,
     batch_key: str | None = None,
     n_neighbors: int = 5,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """Layer and graph, for :func:`modelled`: as given or, where none is, those of the imputation that is there."""
-    require_anndata(adata)
-    found = {key: about for key, about in adata.uns.items() if _keys.is_imputation(about)}
-    made = found.get(_keys.ADDED, next(iter(found.values())) if len(found) == 1 else {})
+    key = imputation_of(adata, key)
+    made = {} if key is None else adata.uns[key]
     graph: dict[str, Any]
     graph = {"neighbors_key": neighbors_key, "use_rep": use_rep, "batch_key": batch_key, "n_neighbors": n_neighbors}
     if made and (neighbors_key, use_rep, batch_key) == (None, None, None):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,20 @@ import torch
 
 from gnnimpute._explanation import LinearPart
 from gnnimpute._infer import embed
+from gnnimpute._keys import is_imputation
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+    from anndata import AnnData
 
     from gnnimpute._graph import NeighborGraph
     from gnnimpute._imputer import GNNImputer
+
+_log = logging.getLogger(__name__)
+
+_CLOSE = 1e-2
+"""Relative difference of values that are the same: stores may hold them with fewer digits."""
 
 
 @torch.inference_mode()
@@ -60,3 +68,20 @@ def given_covarying(
     columns = {"weight": weights.data, "count": own.toarray()[0, 1:], "expected": mean[0, 1:]}
     others = pd.DataFrame(columns, index=names[1:])
     return float(given), others.iloc[np.argsort(-np.abs(weights.data), kind="stable")]
+
+
+def warn_if_another(
+    adata: AnnData, imputer: GNNImputer, *, key: str, source: Any, cell: int, among: int, gene: str
+) -> None:
+    """Say so if the layer has another value of a cell than the imputer gives it `among` the cells of `source`."""
+    if key not in adata.layers or not is_imputation(about := adata.uns.get(key)):
+        return
+    stored = float(np.asarray(adata.layers[key][cell, adata.var_names.get_loc(gene)]))
+    said: dict[str, Any] = {name: str(about[name]) for name in ("estimate", "output")}
+    now = float(imputer.transform(*source, genes=[gene], cells=[among], **said)[0, 0])
+    if not math.isclose(stored, now, rel_tol=_CLOSE, abs_tol=_CLOSE * _CLOSE):
+        _log.warning(
+            "adata.layers[%r] has %.4g there, but by this imputer, these counts and this graph it is %.4g, which is "
+            "what is explained. Another imputer, or cells that were left out since?",
+            *(key, stored, now),
+        )
