@@ -423,3 +423,28 @@ def test_a_fitted_imputer_has_its_own_settings(counts):
     assert "gnnimpute" not in adata.uns
     tl.impute(adata, imputer=imputer)
     assert adata.uns["gnnimpute"]["linear_share"] == float(imputer.network_.linear.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "90 cells x 60 genes, 0.0 GB. Less: `genes=[...]`, or `out=` a zarr array on disk."),
+        ({"interval": 0.9}, "90 cells x 60 genes, 4 times, 0.0 GB. Less: leave out `interval=`."),
+        ({"genes": ["gene1"]}, "90 cells x 1 genes, 0.0 GB. Less: `genes=[...]`, or `out=` a zarr array on disk."),
+    ],
+)
+def test_a_large_result_is_told_of_once_before_training(adata, caplog, monkeypatch, options, said):
+    monkeypatch.setattr("gnnimpute._values._LARGE", 0)
+
+    def no_training(*_, **__):
+        assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [told]
+        raise KeyboardInterrupt
+
+    told = f"The result is dense: {said}"
+    with monkeypatch.context() as here:
+        here.setattr("gnnimpute._imputer.train", no_training)
+        with pytest.raises(KeyboardInterrupt):
+            tl.impute(adata, config=TINY, **options)
+    caplog.clear()
+    tl.impute(adata, config=TINY, **options)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [told]

@@ -20,7 +20,7 @@ from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
 from gnnimpute._result import Surrounded, check_key, spread, unit_of, warn_if_useless
-from gnnimpute._values import check_choices, place
+from gnnimpute._values import check_choices, place, warn_if_large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +150,8 @@ def impute(
     )
     if is_lazy(chosen.counts):
         check_no_interval(interval)
+    elif out is None:
+        warn_if_large(adata.n_obs, len(columns), n_arrays=1 if interval is None else 4)
     if imputer is None:
         config = config or Config.of(estimate)
         wanted.check(can_be_posterior=config.hide == "molecules")
@@ -219,7 +221,7 @@ class _Made(NamedTuple):
 
 
 def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _Wanted, out: Any) -> _Made:
-    values = place(out, adata.n_obs, len(wanted.columns))
+    values = np.empty((adata.n_obs, len(wanted.columns)), dtype=np.float32) if out is None else out
     made, source = read_by(imputer, adata, chosen)
     target_total = made.target_total_ * made.network_.seen  # of the genes that are there
     surrounded = Surrounded(values, chosen, wanted.columns, output=wanted.output, target_total=target_total)
@@ -230,11 +232,9 @@ def _in_memory(adata: AnnData, imputer: GNNImputer, chosen: Modelled, wanted: _W
         output=wanted.output,
         out=surrounded,
     )
-    layers = {}
-    if wanted.interval is not None:
-        layers = uncertainty(
-            adata, made, chosen, source=source, level=wanted.interval, output=wanted.output, key=wanted.key
-        )
+    layers = uncertainty(
+        adata, made, chosen, source=source, level=wanted.interval, output=wanted.output, key=wanted.key
+    )
     latent = spread(made.embed(*source), chosen.cells, adata.n_obs)
     attention = spread_graph(made.attention(*source), chosen.cells, adata.n_obs)
     return _Made(values, latent, surrounded.depth, made.network_.seen, attention, layers)

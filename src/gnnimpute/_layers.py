@@ -9,7 +9,6 @@ import numpy as np
 from gnnimpute import _keys
 from gnnimpute._arguments import check_level
 from gnnimpute._interval import check_trained_on_molecules, expressions_of, wanted_of
-from gnnimpute._values import new_array
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,9 +33,11 @@ def check_interval(level: float | None, *, is_layer: bool, can_be_posterior: boo
 
 
 def uncertainty(
-    adata: AnnData, imputer: GNNImputer, chosen: Modelled, *, source: Any, level: float, output: Output, key: str
+    adata: AnnData, imputer: GNNImputer, chosen: Modelled, *, source: Any, level: float | None, output: Output, key: str
 ) -> Layers:
-    """Interval and probability of redetection of every value, as layers; NaN where nothing is modelled."""
+    """Interval and probability of redetection of every value, as layers, if asked for; NaN where none is modelled."""
+    if level is None:
+        return {}
     lower, upper, redetection = parts = [_Among(adata.shape, chosen) for _ in range(3)]
     counts, graph = source
     wanted = wanted_of(imputer, graph, genes=adata.var_names[chosen.genes], output=output)
@@ -72,8 +73,7 @@ class _Among:
     """What is written to: a layer of all cells and genes, NaN where nothing is modelled."""
 
     def __init__(self, shape: tuple[int, int], chosen: Modelled) -> None:
-        self.values = new_array(*shape)
-        self.values[:] = np.nan
+        self.values = np.full(shape, np.nan, dtype=np.float32)
         self._cells, self._genes = chosen.cells, chosen.genes
         self.shape = (len(chosen.cells), len(chosen.genes))
 

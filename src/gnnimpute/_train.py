@@ -93,7 +93,9 @@ def train(
             _checkpoint.resume(checkpoint, state, identity)
         team.own_dropout(device)  # after resuming, which gives all the state of the first
         validation = Validation(state.network, split, graph, config, state.total)
-        bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training", unit="epoch",
+        # No time that remains: when it stops is not known.
+        bar = tqdm(total=config.n_epochs, initial=state.epoch, desc="training",
+                   bar_format="{desc}: epoch {n_fmt} of at most {total_fmt} [{elapsed}{postfix}]",
                    disable=not team.is_first or (None if progress is None else not progress))  # fmt: skip
         with interruptible() as interrupted, bar:
             patience = max(config.patience, -(-LEAST_PATIENCE // n_batches(split.kept.shape, config)))

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _ALL = slice(None)
 
+_LARGE = 2e9
+"""Bytes of a dense result that is told of before it is made."""
+
 
 @dataclass(frozen=True)
 class Decoder:
@@ -207,11 +210,13 @@ def place(out: Any, n_cells: int, n_genes: int) -> Any:
 
 def new_array(n_cells: int, n_genes: int) -> NDArray[np.float32]:
     """Empty result; if it is large, its size and the way out are said first."""
-    if (size := 4 * n_cells * n_genes / 1e9) > 2:
-        log.warning(
-            "The result is dense: %d cells x %d genes, %.1f GB. Less: `genes=[...]`, or `out=` a zarr array on disk.",
-            n_cells,
-            n_genes,
-            size,
-        )
+    warn_if_large(n_cells, n_genes)
     return np.empty((n_cells, n_genes), dtype=np.float32)
+
+
+def warn_if_large(n_cells: int, n_genes: int, *, n_arrays: int = 1) -> None:
+    """Say how large a dense result will be, and the way out."""
+    if (size := 4 * n_arrays * n_cells * n_genes) > _LARGE:
+        shape = f"{n_cells} cells x {n_genes} genes" + (f", {n_arrays} times" if n_arrays > 1 else "")
+        less = "`genes=[...]`, or `out=` a zarr array on disk" if n_arrays == 1 else "leave out `interval=`"
+        log.warning("The result is dense: %s, %.1f GB. Less: %s.", shape, size / 1e9, less)
