@@ -35,6 +35,7 @@ _REMEDY = (
 )
 _COUNTS_ONLY = "Pass raw counts (layer=, --layer)."
 _MOLECULES = "Pass raw counts (layer=, --layer): molecules are to be hidden, and values such as TPM are none."
+_UNDONE = "They are taken as they are, but the model is of counts: what it says of logarithms means little. Undo them."
 _UNDO = "Pass raw counts (layer=, --layer); values on a logarithmic scale cannot be used."
 
 
@@ -94,7 +95,7 @@ def check_counts(
             remedy = _MOLECULES if allow_non_counts is None else _REMEDY
             refuse(wrong, lambda: _not_whole(counts, int(wrong.sum()), remedy))
         elif (kind := _transformation(counts)).startswith("log"):
-            _log.warning("%s looks %s. %s", where, kind, _UNDO)
+            _log.warning("%s looks %s. %s", where, kind, _UNDONE)
     refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_COUNTS_ONLY}")
     if values.size and values.max() > EXACT_UP_TO:
         _log.warning(

@@ -86,7 +86,7 @@ class GNNImputer:
         Parameters
         ----------
         counts
-            Molecule counts, of shape (n_cells, n_genes).
+            Molecule counts, of shape (n_cells, n_genes). Values that are not whole, such as TPM, are taken too.
         graph
             Neighbours of the cells. Or a function that makes them from counts: it is then called without the molecules
             that validation holds out, so that the choice of the epoch is blind.
@@ -102,7 +102,7 @@ class GNNImputer:
         Raises
         ------
         ValueError
-            If `counts` are not counts, or `graph` has other cells.
+            If a count is negative or not finite, or `graph` has other cells.
         """
         matrix = check_counts(counts, where="counts", gene_names=genes, allow_non_counts=True)
         names = gene_names(genes, matrix.shape[1])
