@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -16,6 +17,10 @@ import gnnimpute as gi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +143,7 @@ def test_embedding_of_a_gene_shows_imputed_values_the_highest_on_top(mapped: Ann
     np.testing.assert_array_equal(dots.get_offsets()[:, 0], np.arange(90))
     (bar,) = [other for other in ax.figure.axes if other is not ax]
     assert bar.get_ylabel() == "counts scaled to 100"
-    assert (ax.get_xlabel(), ax.get_title()) == ("UMAP1", "7, imputed")
+    assert (ax.get_xlabel(), ax.get_title()) == ("UMAP1", "7, imputed (mean, normalized)")
 
 
 def test_embedding_of_observed_counts_is_on_the_same_scale(mapped: AnnData) -> None:
@@ -161,6 +166,130 @@ def test_embedding_of_groups_keeps_them_apart(mapped: AnnData) -> None:
     looks = {(tuple(c.get_facecolor()[0]), len(c.get_paths()[0].vertices)) for c in ax.collections}
     assert len(looks) == 10
     assert [len(c.get_offsets()) for c in ax.collections] == [9] * 10
+
+
+LONG = [f"CD4+ T cell, naive, thymus-derived, number {number}" for number in range(45)]
+
+
+def inside(texts: list[Text], figure: Figure) -> bool:
+    """Whether each text is on the figure whole, no smaller than can be read, and beside the others."""
+    figure.canvas.draw()
+    boxes = [text.get_window_extent().padded(-1) for text in texts]
+    apart = not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    return apart and all(
+        figure.bbox.fully_contains(*corner)
+        for box in boxes
+        for corner in (box.min, box.max)
+    ) and min(text.get_fontsize() for text in texts) >= 5  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda a: gi.pl.embedding(a, "many"), lambda a: gi.pl.gene_pair(a, "7", "8", color="many")]
+)
+def test_a_legend_of_many_long_names_is_all_on_the_figure(mapped: AnnData, draw: Callable[[AnnData], Axes]) -> None:
+    mapped.obs["many"] = np.tile(LONG, 2)
+    ax = draw(mapped)
+    texts = ax.get_legend().get_texts()
+    assert len(texts) >= 45
+    assert inside(texts, ax.figure)
+    assert ax.get_window_extent().width > 200
+    looks = {(tuple(c.get_facecolor()[0][:3]), len(c.get_paths()[0].vertices)) for c in ax.collections}
+    assert len(looks) == len(texts)
+
+
+@pytest.mark.parametrize("n_groups", [12, 30])
+def test_a_legend_fits_the_figure_that_is_given(mapped: AnnData, n_groups: int) -> None:
+    from matplotlib import pyplot as plt
+
+    mapped.obs["many"] = np.tile(LONG[:n_groups], 8)[:90]
+    figure, ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
+    texts = gi.pl.embedding(mapped, "many", ax=ax).get_legend().get_texts()
+    assert inside(texts, figure)
+    assert figure.get_size_inches().tolist() == [6.4, 4.8]
+
+
+@pytest.mark.parametrize(("n_genes", "n_groups"), [(2, 3), (60, 3), (60, 45)])
+def test_names_of_a_heatmap_are_apart(mapped: AnnData, n_genes: int, n_groups: int) -> None:
+    mapped.obs["many"] = np.tile(LONG[:n_groups], 30)[:90]
+    ax = gi.pl.heatmap(mapped, list(mapped.var_names[:n_genes]), "many")
+    assert inside(ax.get_yticklabels(), ax.figure)
+    if n_groups > 8:  # boxes around slanted ones do overlap
+        assert inside(ax.get_xticklabels(), ax.figure)
+
+
+def test_names_of_genes_shrink_on_the_figure_that_is_given(mapped: AnnData) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, ax = plt.subplots(layout="constrained")
+    gi.pl.heatmap(mapped, list(mapped.var_names), "type", ax=ax)
+    assert figure.get_size_inches().tolist() == [6.4, 4.8]
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.get_yticklabels()]
+    assert not any(above.overlaps(below) for above, below in pairwise(boxes))
+
+
+def test_a_heatmap_grows_no_further_than_a_page(mapped: AnnData) -> None:
+    ax = gi.pl.heatmap(mapped, list(mapped.var_names) * 5, "type")
+    assert ax.figure.get_size_inches()[1] == 30
+    assert ax.get_yticklabels()[0].get_fontsize() < 10
+
+
+@pytest.fixture
+def partial(mapped: AnnData) -> AnnData:
+    """Three cells of the first and one of the second group were not modelled."""
+    mapped.obsm["gnnimpute"][[0, 1, 2, 40]] = np.nan
+    return mapped
+
+
+def test_cells_that_were_not_modelled_are_grey_on_an_embedding(partial: AnnData) -> None:
+    ax = gi.pl.embedding(partial, "7")
+    grey, dots = ax.collections
+    assert np.asarray(grey.get_offsets())[:, 0].tolist() == [0, 1, 2, 40]
+    np.testing.assert_array_equal(dots.get_array(), np.delete(partial.layers["gnnimpute"][:, 7], [0, 1, 2, 40]))
+    assert ax.get_title() == "7, imputed (mean, normalized)\n4 cells not modelled: grey"
+    # What was observed, and groups, are there for all cells.
+    for other in (gi.pl.embedding(partial, "7", layer="counts"), gi.pl.embedding(partial, "2")):
+        assert other.get_title()[1:] == ", observed"
+        assert len(other.collections[0].get_offsets()) == 90
+    assert sum(len(c.get_offsets()) for c in gi.pl.embedding(partial, "type").collections) == 90
+    del partial.obsm["X_umap"]
+    assert gi.pl.embedding(partial, "7").get_title().endswith("\n4 cells not modelled: not shown")
+
+
+def test_cells_that_were_not_modelled_are_told_by_their_mark_where_there_is_no_latent(mapped: AnnData) -> None:
+    del mapped.obsm["gnnimpute"]
+    mapped.obs["gnnimpute_pass"] = np.arange(90) > 0
+    assert gi.pl.embedding(mapped, "7").get_title().endswith("\n1 cell not modelled: grey")
+
+
+def test_cells_that_were_not_modelled_are_grey_in_a_heatmap(partial: AnnData) -> None:
+    partial.layers["gnnimpute"][0] = 1e6  # not in the scale
+    ax = gi.pl.heatmap(partial, ["8"], "type")
+    shown = ax.images[0].get_array()[0]
+    assert np.flatnonzero(np.ma.getmaskarray(shown)).tolist() == [0, 1, 2, 40]
+    assert (shown.min(), shown.max()) == (0, 1)
+    assert (shown > 0.5).sum() > 30
+    assert ax.get_title() == "imputed (mean, normalized)\n4 cells not modelled: grey"
+    ax = gi.pl.heatmap(partial, ["8"], "type", layer="counts")
+    assert ax.get_title() == "observed"
+    assert not np.ma.getmaskarray(ax.images[0].get_array()).any()
+
+
+def test_cells_that_were_not_modelled_have_no_pair_of_imputed_values(partial: AnnData) -> None:
+    ax = gi.pl.gene_pair(partial, "7", "8", color="type")
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [90, 27, 29, 30]
+    assert ax.get_title() == "7 and 8, estimate: mean\n4 cells not modelled: observed only"
+
+
+def test_attention_of_a_cell_that_was_not_modelled_is_refused(mapped: AnnData) -> None:
+    with pytest.raises(ValueError, match="Cell '5' was not modelled"):
+        gi.pl.attention(mapped, "5")
+
+
+def test_a_column_goes_before_a_gene_of_its_name(mapped: AnnData, caplog: pytest.LogCaptureFixture) -> None:
+    mapped.obs["7"] = mapped.obs["type"]
+    assert gi.pl.embedding(mapped, "7").get_legend() is not None
+    assert "'7' is a column of obs and a gene: the column is drawn" in caplog.text
 
 
 def test_embedding_of_a_quantity_of_cells_has_a_scale(mapped: AnnData) -> None:
@@ -259,6 +388,7 @@ def test_heatmap_has_cells_in_the_order_of_groups_and_genes_from_least_to_highes
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3", "8"]
     np.testing.assert_allclose(ax.get_xticks(), [14.5, 44.5, 74.5])
+    assert ax.get_title() == "imputed (mean, normalized)"
     assert gi.pl.heatmap(mapped, ["3"], "type", layer="counts").get_title() == "observed"
 
 

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 """Colours that colour-blind people can tell apart, after Okabe and Ito."""
 
-GROUPS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours of groups; from the eighth on, they come again with another marker."""
+LIGHT = "#D0D0D0"
+"""Cells that are there, and no more: such as those that were not modelled."""
 
-MARKERS = "osD^vP"
+GROUPS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MORE_GROUPS = ("#882255", "#999933", "#332288", "#661100", "#44AA99", "#9970DD", "#888888")
+"""Colours of groups, seven that everybody can tell apart, then seven more; each seven have a marker of their own."""
+
+MARKERS = "osD^vPX"
 
 
 def about_of(adata: AnnData, key: str) -> Mapping[str, Any]:
@@ -64,12 +68,32 @@ def axes(ax: Axes | None) -> Axes:
 
 def group_color(number: int) -> str:
     """Colour of a group."""
-    return GROUPS[number % len(GROUPS)]
+    return (*GROUPS, *MORE_GROUPS)[number % 14]
 
 
 def group_marker(number: int) -> str:
-    """Marker of a group: colour and marker together tell 42 groups apart."""
+    """Marker of a group: as seven is odd, colour and marker together tell 98 groups apart."""
     return MARKERS[number // len(GROUPS) % len(MARKERS)]
+
+
+def not_modelled(adata: AnnData, key: str) -> NDArray[np.bool_]:
+    """Cells that keep observed values among the imputed ones, of shape (n_obs,): they have no latent."""
+    if key in adata.obsm:
+        return np.asarray(np.isnan(np.asarray(adata.obsm[key], dtype=np.float64)).any(1))
+    if _keys.PASS in adata.obs:
+        return np.asarray(~adata.obs[_keys.PASS].to_numpy(dtype=bool))
+    return np.zeros(adata.n_obs, dtype=bool)
+
+
+def imputed(about: Mapping[str, Any]) -> str:
+    """What imputed values are, for a title: estimate and unit."""
+    return f"imputed ({about['estimate']}, {about['output']})"
+
+
+def without(cells: NDArray[np.bool_], how: str) -> str:
+    """Second line of a title where cells were not modelled: how many, and how they are shown."""
+    number = int(cells.sum())
+    return f"\n{number:,} cell{'s' if number > 1 else ''} not modelled: {how}" if number else ""
 
 
 def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np.float64], str]:

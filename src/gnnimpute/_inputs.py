@@ -27,7 +27,7 @@ N_COMPARED = 100
 """Cells whose counts in `X` and in a layer are compared."""
 
 MOST_GROUPS = 42
-"""Different numbers that may still be names of groups, as of clusters: as many as plots can tell apart."""
+"""Different numbers that may still be names of groups, as of clusters."""
 _MOST_SINGLE = 20
 """Cells that may each be a group of their own."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._canvas import BLUE, GREY, ORANGE, about_of, axes, coordinates
+from gnnimpute._canvas import BLUE, GREY, LIGHT, ORANGE, about_of, axes, coordinates
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def attention(
     ------
     KeyError
         If there is no such imputation, cell or embedding.
+    ValueError
+        If the cell was not modelled.
     """
     from matplotlib.collections import LineCollection
 
@@ -59,6 +61,9 @@ def attention(
         raise KeyError(msg)
     own = adata.obs_names.get_loc(cell)
     row = adata.obsp[_keys.attention(key)][own].tocoo()
+    if not row.nnz:
+        msg = f"Cell {cell!r} was not modelled: it attends to no cells, and keeps its observed values."
+        raise ValueError(msg)
     weights = dict(zip(row.col.tolist(), row.data.tolist(), strict=True))
     points, name = coordinates(adata, basis, key)
     others = np.array(sorted(other for other in weights if other != own), dtype=np.int64)
@@ -68,7 +73,7 @@ def attention(
         points[:, 0],
         points[:, 1],
         s=max(1.0, min(20.0, 60_000 / adata.n_obs)),
-        color="#D0D0D0",
+        color=LIGHT,
         linewidths=0,
         rasterized=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,21 +10,31 @@ import numpy as np
 from gnnimpute import _keys
 from gnnimpute._canvas import (
     GREY,
+    LIGHT,
     about_of,
     axes,
     coordinates,
     group_color,
     group_marker,
+    imputed,
+    not_modelled,
     values_of,
+    without,
     wrapped,
 )
 from gnnimpute._inputs import groups_of, is_measure
+from gnnimpute._pl_names import legend_beside, names_along
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
     from matplotlib.axes import Axes
+
+_log = logging.getLogger(__name__)
+
+_MOST_INSIDE = 5
+"""Groups whose names stand among the dots."""
 
 
 def gene_pair(
@@ -67,20 +78,25 @@ def gene_pair(
         If the column holds many different numbers, not groups, or nothing.
     """
     about = about_of(adata, key)
-    imputed = values_of(adata, [gene_x, gene_y], key=key, layer=None)
+    values = values_of(adata, [gene_x, gene_y], key=key, layer=None)
     raw = values_of(adata, [gene_x, gene_y], key=key, layer=layer or str(about.get("layer", _keys.COUNTS)))
     groups, names = (np.zeros(adata.n_obs), ["imputed"]) if color is None else groups_of(adata, color)
+    missing, grows = not_modelled(adata, key), ax is None
     ax = axes(ax)
     ax.scatter(raw[:, 0], raw[:, 1], s=9, color=GREY, alpha=0.4, linewidths=0, label="observed", rasterized=True)
     for number, group in enumerate(names):
         name = group if color is None else f"imputed, {group}"
-        x, y = imputed[groups == number].T
+        x, y = values[(groups == number) & ~missing].T
         how: dict[str, Any] = {"color": group_color(number), "marker": group_marker(number), "label": name}
         ax.scatter(x, y, s=9, alpha=0.7, linewidths=0, rasterized=True, **how)
     unit = wrapped(about["unit"])
     ax.set(xlabel=f"{gene_x}\n{unit}", ylabel=f"{gene_y}\n{unit}")
-    ax.set_title(f"{gene_x} and {gene_y}, estimate: {about['estimate']}", fontsize="medium")
-    ax.legend(frameon=False, markerscale=2, fontsize="small")
+    title = f"{gene_x} and {gene_y}, estimate: {about['estimate']}"
+    ax.set_title(title + without(missing, "observed only"), fontsize="medium")
+    if len(names) > _MOST_INSIDE:
+        legend_beside(ax, grows=grows)
+    else:
+        ax.legend(frameon=False, markerscale=2, fontsize="small")
     return ax
 
 
@@ -95,23 +111,24 @@ def embedding(
 ) -> Axes:
     """Cells in two dimensions, coloured by a gene or by a column of `obs`.
 
-    Columns of many different numbers have a scale, all others groups.
+    Columns of many different numbers have a scale, all others groups. Cells that were not modelled have no imputed
+    value: they are grey.
 
     Parameters
     ----------
     adata
         Imputed by :func:`gnnimpute.tl.impute`.
     color
-        Name of a gene, whose imputed value is shown, or a column of `obs`.
+        Name of a gene, whose imputed value is shown, or a column of `obs`, which goes before a gene of the same name.
     key
         The `key_added` of the imputation.
     basis
         Embedding in `obsm`. By default ``"X_umap"`` or ``"X_tsne"`` if there is one, else two principal components of
-        the latent.
+        the latent, in which cells that were not modelled have no place.
     layer
         Layer of raw counts to show instead of imputed values, on the scale of these.
     ax
-        Where to draw; by default a new figure.
+        Where to draw; by default a new figure, as large as the names of many groups need.
 
     Returns
     -------
@@ -131,6 +148,9 @@ def embedding(
         raise TypeError(msg)
     about = about_of(adata, key)
     points, name = coordinates(adata, basis, key)
+    if color in adata.obs and color in adata.var_names:
+        _log.warning("%r is a column of obs and a gene: the column is drawn", color)
+    grows = ax is None
     dots: dict[str, Any] = {"s": max(1.0, min(20.0, 60_000 / adata.n_obs)), "linewidths": 0, "rasterized": True}
     if color in adata.obs and not is_measure(adata.obs[color]):
         groups, names = groups_of(adata, color)
@@ -138,20 +158,25 @@ def embedding(
         for number, group in enumerate(names):
             x, y = points[groups == number].T
             ax.scatter(x, y, color=group_color(number), marker=group_marker(number), label=group, **dots)
-        ax.legend(frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+        legend_beside(ax, grows=grows)
         ax.set_title(color)
     else:
+        grey = np.zeros(adata.n_obs, dtype=bool)
         if color in adata.obs:
             values, unit, title = adata.obs[color].to_numpy(dtype=np.float64, na_value=np.nan), color, color
         else:
             values, unit = values_of(adata, [color], key=key, layer=layer)[:, 0], about["unit"]
             is_imputed = layer is None and bool(adata.var[_keys.modelled(key)][color])
-            title = f"{color}, {'imputed' if is_imputed else 'observed'}"
+            grey = not_modelled(adata, key) & is_imputed
+            title = f"{color}, {imputed(about) if is_imputed else 'observed'}"
+            title += without(grey, "grey" if np.isfinite(points[grey]).all() else "not shown")
         ax = axes(ax)
-        order = np.argsort(values, kind="stable")  # the highest on top
+        if grey.any():
+            ax.scatter(*points[grey].T, color=LIGHT, **dots)
+        order = np.flatnonzero(~grey)[np.argsort(values[~grey], kind="stable")]  # the highest on top
         drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], cmap="viridis", **dots)
         ax.figure.colorbar(drawn, ax=ax, label=wrapped(unit))
-        ax.set_title(title)
+        ax.set_title(title, fontsize="medium")
     ax.set(xlabel=f"{name}1", ylabel=f"{name}2", xticks=[], yticks=[])
     return ax
 
@@ -167,6 +192,8 @@ def heatmap(
 ) -> Axes:
     """Genes in all cells, cells in the order of their groups; each gene from its least to its highest value.
 
+    Cells that were not modelled have no imputed value: they are grey.
+
     Parameters
     ----------
     adata
@@ -180,7 +207,7 @@ def heatmap(
     layer
         Layer of raw counts to show instead of imputed values, on the scale of these.
     ax
-        Where to draw; by default a new figure.
+        Where to draw; by default a new figure, as large as the names need.
 
     Returns
     -------
@@ -195,21 +222,29 @@ def heatmap(
     ValueError
         If the column holds many different numbers, not groups, or nothing.
     """
+    from matplotlib import colormaps
+
     groups, names = groups_of(adata, groupby)
     values = values_of(adata, genes, key=key, layer=layer)
+    grey = not_modelled(adata, key) & (layer is None)
+    values = np.where(grey[:, None], np.nan, values)
     known = np.unique(groups[groups >= 0])
     order = np.concatenate([np.flatnonzero(groups == number) for number in known])
-    low, high = values.min(0), np.quantile(values, 0.99, axis=0)
-    high = np.where(high > low, high, values.max(0))
+    low, high = np.nanmin(values, 0), np.nanquantile(values, 0.99, axis=0)
+    high = np.where(high > low, high, np.nanmax(values, 0))
     shown = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1)[order].T
-    ax = axes(ax)
-    image = ax.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
+    grows, ax = ax is None, axes(ax)
+    look: dict[str, Any] = {"cmap": colormaps["viridis"].with_extremes(bad=LIGHT), "interpolation": "nearest"}
+    image = ax.imshow(shown, aspect="auto", vmin=0, vmax=1, rasterized=True, **look)
     ends = np.cumsum([(groups == number).sum() for number in known])
     ax.vlines(ends[:-1] - 0.5, -0.5, len(shown) - 0.5, color="white", linewidth=1)
     ax.set_yticks(range(len(shown)), list(genes))
     upright: dict[str, Any] = {"rotation": 90} if len(known) > 8 else {"rotation": 45, "ha": "right"}
     ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, [names[number] for number in known], **upright)
     ax.tick_params(length=0)
-    ax.set(xlabel=groupby, title="imputed" if layer is None else "observed")
+    ax.set(xlabel=groupby)
+    title = "observed" if layer is not None else imputed(about_of(adata, key))
+    ax.set_title(title + without(grey[order], "grey"), fontsize="medium")
+    names_along(ax, grows=grows)
     ax.figure.colorbar(image, ax=ax, label="least to highest value of the gene (99 %)")
     return ax
