@@ -239,6 +239,99 @@ def test_many_cells_make_no_big_page(tmp_path: Path) -> None:
     assert text.count("<use ") + text.count("<path ") < 20_000
 
 
+def many(n_types: int, name: str) -> anndata.AnnData:
+    adata = made(n_types=n_types, n_cells=6 * n_types)
+    adata.obs["kind"] = adata.obs["kind"].cat.rename_categories([name.format(number) for number in range(n_types)])
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    return adata
+
+
+LONG = "CD4-positive, alpha-beta memory T cell, CD45RO-positive, type {:03}"
+
+
+@pytest.mark.parametrize(("n_types", "name"), [(51, LONG), (12, LONG), (51, "{:03} T cell")])
+def test_many_or_long_names_of_groups_are_numbers_in_pictures(n_types: int, name: str, tmp_path: Path) -> None:
+
+    adata = many(n_types, name)
+    gi.report.write(adata, tmp_path / "a.html", cluster_key="kind")
+    text, _ = read(tmp_path / "a.html")
+    listed = re.search(r'<ol class="groups">(.*?)</ol>', text, re.DOTALL)
+    assert listed is not None
+    assert re.findall("<li>(.*?)</li>", listed[1]) == [name.format(number) for number in range(n_types)]
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
+    assert seen.tags == [str(number) for number in range(1, n_types + 1)]
+    (dots,) = re.findall(r'aria-label="Markers by group, imputed".*?</svg>', text, re.DOTALL)
+    drawn = set(re.findall(r"<text[^>]*>(\d+)</text>", dots)) & set(seen.tags)
+    n_drawn = min(n_types, 24)
+    assert len(drawn) == n_drawn
+    assert text.count("The 24 largest of 51 groups; 27 are left out.") == (4 if n_types > 24 else 0)
+
+
+@pytest.mark.parametrize("names", [["a", "B cell, memory"], [str(number) for number in range(51)]])
+def test_few_short_names_and_numbers_are_names_in_pictures(names: list[str]) -> None:
+    adata = made(n_types=len(names), n_cells=6 * len(names))
+    adata.obs["kind"] = adata.obs["kind"].cat.rename_categories(names)
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
+    assert seen.tags == seen.names
+
+
+def test_columns_are_of_the_largest_groups_and_markers_of_these() -> None:
+    adata = made(n_types=30, n_cells=300)
+    sizes = np.r_[np.full(6, 5), np.full(24, 11), 6]  # the last also goes to the last group
+    adata.obs["kind"] = np.repeat([f"{number:02}" for number in [*range(30), 29]], sizes)
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
+    assert seen.drawn.tolist() == list(range(6, 30))
+    assert len(set(seen.markers)) == 24
+
+
+def test_groups_are_equally_wide_in_heat_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    from gnnimpute.report._before_after import heat_maps
+
+    images: list[Any] = []
+    draw = Axes.imshow
+    monkeypatch.setattr(Axes, "imshow", lambda ax, image, **how: images.append((ax, image)) or draw(ax, image, **how))
+    adata = made(n_types=2)
+    gi.tl.impute(adata, config=CONFIG, progress=False)
+    adata.obs["kind"] = np.repeat(["most", "rare"], [88, 2])
+    seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
+    list(heat_maps(seen))
+    for ax, image in images:
+        assert image.shape == (len(seen.markers), 600)
+        assert ax.get_xticks().tolist() == [149.5, 449.5]
+        assert len(np.unique(image[:, 300:], axis=1).T) <= 2
+
+
+def test_long_names_beside_a_picture_are_wrapped_and_whole() -> None:
+    from gnnimpute.report._judged import _intervals
+
+    labels = [LONG.format(number) for number in range(51)]
+    value = np.linspace(1, 9, 51)
+    found = _intervals("Cells by group", labels, value, value - 1, value + 1, caption="").html
+    lines = re.findall(r"<text[^>]*>([^<]*)</text>", found)
+    beside = "\n".join(lines)
+    assert max(map(len, lines)) <= 40
+    assert all(f"type {number:03}" in beside for number in range(51))
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', found).groups())
+    assert height < 72 * 19
+    left = float(re.search(r'patch_2">\s*<path d="M ([\d.]+) ', found)[1])
+    assert left < 0.6 * width
+
+
+def test_more_groups_than_a_byte_holds_keep_their_names(whole: anndata.AnnData) -> None:
+    import base64
+    import json
+    from dataclasses import replace
+
+    from gnnimpute.report._page import _chooser
+
+    seen = shown(whole, key="gnnimpute", cluster_key="kind", genes=None)
+    groups = np.arange(len(seen.cells)) + 210
+    data = json.loads(_chooser(replace(seen, groups=groups)))
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(data["groups"]), dtype="<u2"), groups)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"), [({"cluster_key": "typo"}, "typo"), ({"genes": ["typo"]}, "typo"), ({}, "prepare")]
 )

@@ -32,11 +32,11 @@ def embeddings(shown: Shown) -> Iterator[Picture]:
         where.append(("after: latent of the network", shown.after))
     for title, places in where:
         figure, ax = blank()
-        for group, name in enumerate(shown.names):
+        for group, tag in enumerate(shown.tags):
             x, y = places[shown.groups == group].T
             ax.scatter(x, y, s=4, color=COLORS[group % len(COLORS)], linewidths=0)
             if len(x):
-                ax.annotate(name, (np.median(x), np.median(y)), ha="center", fontsize=8, bbox=_BOX)
+                ax.annotate(tag, (np.median(x), np.median(y)), ha="center", fontsize=8, bbox=_BOX)
         _bare(ax)
         yield picture(figure, f"Cells by group, {title}", "t-SNE; each dot is a cell.", points=True)
 
@@ -79,25 +79,23 @@ def pairs(shown: Shown) -> Iterator[Picture]:
 
 
 def heat_maps(shown: Shown) -> Iterator[Picture]:
-    """Markers in cells, sorted by group."""
+    """Markers in cells, sorted by group, all groups equally wide: of a small one each cell is wider."""
     if (imputed := shown.imputed(shown.markers)) is None:
         return
-    order = np.argsort(shown.groups, kind="stable")
-    order = order[:: max(1, len(order) // 600)]
+    drawn = shown.drawn
+    width = 600 // len(drawn)
+    cells = [np.flatnonzero(shown.groups == group) for group in drawn]
+    order = np.concatenate([one[np.linspace(0, len(one) - 1, width).round().astype(int)] for one in cells])
     for name, values in (("counts", shown.counts(shown.markers)), ("imputed", imputed)):
         logs = np.log1p(values[order])
         figure, ax = blank(width=4.6, height=4.6)
         scaled = logs / np.maximum(logs.max(axis=0), 1e-9)
-        drawn = ax.imshow(scaled.T, aspect="auto", cmap="cividis_r", vmin=0, vmax=1, interpolation="nearest")
-        edges = np.flatnonzero(np.diff(shown.groups[order])) + 0.5
-        for edge in edges:
-            ax.axvline(edge, color="white", linewidth=1)
-        middle = (np.r_[0, edges] + np.r_[edges, len(order)]) / 2
-        present = list(dict.fromkeys(shown.groups[order]))
-        ax.set_xticks(middle, [shown.names[group] for group in present], rotation=60, ha="right", fontsize=7)
-        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=7)
-        figure.colorbar(drawn, ax=ax, label="share of the gene's highest value, logs", shrink=0.7)
-        caption = "Cells in columns, genes that tell groups apart in rows."
+        image = ax.imshow(scaled.T, aspect="auto", cmap="cividis_r", vmin=0, vmax=1, interpolation="nearest")
+        for edge in range(width, len(order), width):
+            ax.axvline(edge - 0.5, color="white", linewidth=1)
+        _grouped(ax, shown, (np.arange(len(drawn)) + 0.5) * width - 0.5)
+        figure.colorbar(image, ax=ax, label="share of the gene's highest value, logs", shrink=0.7)
+        caption = f"Cells in columns, genes that tell groups apart in rows; all groups equally wide. {_left_out(shown)}"
         yield picture(figure, f"Markers, {name}", caption, points=True)
 
 
@@ -106,7 +104,7 @@ def dot_plots(shown: Shown) -> Iterator[Picture]:
     if len(shown.names) < 2 or (imputed := shown.imputed(shown.markers)) is None:
         return
     counts = shown.counts(shown.markers)
-    detected = _by_group(counts > 0, shown)
+    detected, places = _by_group(counts > 0, shown), np.arange(len(shown.drawn))
     for name, values in (("counts", counts), ("imputed", imputed)):
         mean = _by_group(np.log1p(values), shown)
         mean /= np.maximum(mean.max(axis=0), 1e-9)
@@ -114,13 +112,12 @@ def dot_plots(shown: Shown) -> Iterator[Picture]:
         group, gene = np.nonzero(np.ones_like(mean))
         drawn = ax.scatter(group, gene, s=4 + 60 * detected[group, gene], c=mean[group, gene], cmap="cividis_r",
                            vmin=0, vmax=1, edgecolors="#999999", linewidths=0.4)  # fmt: skip
-        ax.set_xticks(range(len(shown.names)), shown.names, rotation=60, ha="right", fontsize=7)
-        ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=7)
+        _grouped(ax, shown, places)
         ax.invert_yaxis()  # as in the heat maps
-        ax.set_xlim(-0.7, len(shown.names) - 0.3)
+        ax.set_xlim(-0.7, len(places) - 0.3)
         figure.colorbar(drawn, ax=ax, label="mean of logs, share of the gene's highest", shrink=0.7)
         caption = "Size: share of the group's cells whose counts show the gene. A dark small dot is a claim of the "
-        yield picture(figure, f"Markers by group, {name}", f"{caption}imputation alone.")
+        yield picture(figure, f"Markers by group, {name}", f"{caption}imputation alone. {_left_out(shown)}")
 
 
 def mean_variance(shown: Shown) -> Iterator[Picture]:
@@ -186,7 +183,23 @@ def widths(shown: Shown, found: Mapping[str, Any] | None) -> Iterator[Picture]:
 
 
 def _by_group(values: Any, shown: Shown) -> NDArray[np.float64]:
-    return np.vstack([values[shown.groups == group].mean(axis=0) for group in range(len(shown.names))])
+    return np.vstack([values[shown.groups == group].mean(axis=0) for group in shown.drawn])
+
+
+def _grouped(ax: Axes, shown: Shown, places: NDArray[Any]) -> None:
+    """Names of groups along one axis, of markers along the other."""
+    tags = [shown.tags[group] for group in shown.drawn]
+    slanted: dict[str, Any] = {"rotation": 90} if max(map(len, tags)) < 5 else {"rotation": 60, "ha": "right"}
+    ax.set_xticks(places, tags, fontsize=7, **slanted)
+    ax.set_yticks(range(len(shown.markers)), shown.markers, fontsize=7)
+
+
+def _left_out(shown: Shown) -> str:
+    """How many groups have no column."""
+    n_drawn, n_groups = len(shown.drawn), len(shown.names)
+    return (
+        f"The {n_drawn} largest of {n_groups} groups; {n_groups - n_drawn} are left out." if n_drawn < n_groups else ""
+    )
 
 
 def _passing_sample(shown: Shown, most: int = 2000) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 MARKS = {"pass": "●", "fail": "▲", "unknown": "○"}
 """Shapes, so that no colour need be told apart."""
+
+
+_FEW = 12
+"""Rows of a picture that have much room."""
+_WIDTH = 40
+"""Letters in a line beside a picture."""
 
 
 class Light(NamedTuple):
@@ -107,7 +114,10 @@ def gains(found: Mapping[str, Any]) -> Iterator[Picture]:
 
 
 def _intervals(title: str, labels: list[str], value: Any, low: Any, high: Any, *, caption: str) -> Picture:
-    figure, ax = blank(height=0.7 + 0.42 * max(len(labels), 2))
+    labels = [_lines(label) for label in labels]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    row = max(0.42 if len(labels) <= _FEW else 0.0, 0.08 + 0.13 * lines)
+    figure, ax = blank(height=0.7 + row * max(len(labels), 2))
     rows = np.arange(len(labels))[::-1]
     # A bound that is not known is drawn as none.
     error = np.nan_to_num(np.abs(np.vstack([value - low, high - value])))
@@ -116,15 +126,16 @@ def _intervals(title: str, labels: list[str], value: Any, low: Any, high: Any, *
     ax.scatter(value[clear], rows[clear], s=36, color=BLUE, zorder=3)
     ax.scatter(value[~clear], rows[~clear], s=36, facecolors="white", edgecolors=ORANGE, zorder=3)
     ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
-    ax.set_yticks(rows, [_short(label) for label in labels], fontsize=8)
+    ax.set_yticks(rows, labels, fontsize=8)
     ax.set_ylim(-0.6, len(labels) - 0.4)
     ax.set_xlabel("gain, %")
     return picture(figure, title, caption)
 
 
-def _short(label: str) -> str:
-    """Two lines instead of one long one."""
-    return label.replace(" (", "\n(") if len(label) > 24 else label
+def _lines(label: str) -> str:
+    """Lines instead of a long one, which would leave no room; nothing is cut, as names may differ at their ends."""
+    parts = label.replace(" (", "\n(").split("\n") if len(label) > 24 else [label]
+    return "\n".join(line for part in parts for line in wrap(part, _WIDTH))
 
 
 def sureness(found: Mapping[str, Any]) -> Iterator[Picture]:

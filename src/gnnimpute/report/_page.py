@@ -135,6 +135,7 @@ def page(
         "provenance": _provenance(adata, seen, found),
         "command": command,
         "n_placed": len(seen.cells),
+        "numbered": [] if seen.tags == seen.names else seen.names,
     }
     parts = {name: files(__package__).joinpath(name).read_text(encoding="utf-8") for name in _PARTS}
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(parts["page.html"])
@@ -167,7 +168,7 @@ def _chooser(seen: Shown) -> str | None:
     data = {
         "n": len(seen.cells),
         "places": coded(places.astype("<u2")),
-        "groups": coded(seen.groups.astype("u1")),
+        "groups": coded(seen.groups.astype("<u2")),
         "names": seen.names,
         "cells": [str(name) for name in seen.adata.obs_names[seen.cells]],
         "genes": [

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 N_PLACED = 2000
 """Most cells in an embedding: drawn at random from more."""
 N_MARKERS = 24
-"""Most genes to choose from."""
+"""Most genes to choose from, and most groups in pictures that have a column for each."""
+_MOST_NAMED, _LONGEST_NAME, _NUMBER = 12, 24, 4
+"""Groups that have room for names of this length; of more there is for a number of so many letters."""
 _LEAST_DETECTED = 0.25
 
 
@@ -50,6 +52,19 @@ class Shown:
     """Embedding of what neighbours were found in, of shape (n_cells, 2)."""
     after: Values | None
     """Embedding of the latent, of shape (n_cells, 2); `None` without an imputation."""
+
+    @property
+    def tags(self) -> list[str]:
+        """What pictures call the groups: their names or, where these are many or long, numbers from 1 on."""
+        longest = max(map(len, self.names))
+        if longest <= (_LONGEST_NAME if len(self.names) <= _MOST_NAMED else _NUMBER):
+            return self.names
+        return [str(number + 1) for number in range(len(self.names))]
+
+    @property
+    def drawn(self) -> NDArray[np.int64]:
+        """Groups that have a column each."""
+        return _largest(self.groups)
 
     @property
     def about(self) -> dict[str, Any] | None:
@@ -160,12 +175,17 @@ def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64],
         return list(adata.var_names[genes[np.argsort(-variance, kind="stable")[:N_MARKERS]]])
     detected = np.vstack([np.asarray((part > 0).mean(axis=0)).ravel() for part in of_group])
     chosen: list[int] = []
-    for group in range(len(mean)):
+    for group in _largest(groups):
         others = np.delete(mean, group, axis=0).max(axis=0)
         gain = np.where(detected[group] >= _LEAST_DETECTED, mean[group] - others, -np.inf)
         best = [gene for gene in np.argsort(-gain, kind="stable") if gene not in chosen]
         chosen += best[: max(1, N_MARKERS // len(mean))]
     return list(adata.var_names[genes[chosen[:N_MARKERS]]])
+
+
+def _largest(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The groups with the most cells, in their order."""
+    return np.sort(np.argsort(-np.bincount(groups), kind="stable")[:N_MARKERS])
 
 
 def at_median_total(adata: AnnData, cells: NDArray[np.int64], key: str) -> sp.csr_matrix:

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const places = new Uint16Array(bytes(data.places).buffer);
-  const groups = bytes(data.groups);
+  const groups = new Uint16Array(bytes(data.groups).buffer);
   const select = document.getElementById("gene");
   const told = document.getElementById("told");
   const canvases = ["before", "after"].map((name) => document.getElementById(name));
