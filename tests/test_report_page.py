@@ -333,6 +333,22 @@ def test_more_groups_than_a_byte_holds_keep_their_names(whole: anndata.AnnData) 
 
 
 @pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"key": "gnnimput"}, "no imputation 'gnnimput'.* Did you mean 'gnnimpute'"),
+        ({"key": "gnnimpute_evaluation"}, "no imputation 'gnnimpute_evaluation'"),
+        ({"evaluation_key": "typo"}, "no evaluation 'typo'"),
+    ],
+)
+def test_keys_that_are_named_have_to_be_there(
+    whole: anndata.AnnData, tmp_path: Path, wrong: dict[str, str], said: str
+) -> None:
+    with pytest.raises(KeyError, match=said):
+        gi.report.write(whole, tmp_path / "a.html", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("wrong", "said"), [({"cluster_key": "typo"}, "typo"), ({"genes": ["typo"]}, "typo"), ({}, "prepare")]
 )
 def test_what_cannot_be_shown_is_refused(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:

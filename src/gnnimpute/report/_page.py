@@ -13,6 +13,7 @@ import numpy as np
 
 from gnnimpute import _keys
 from gnnimpute._atomic import check_ending, check_place, replacing
+from gnnimpute._canvas import about_of, evaluation_of
 from gnnimpute.report._before_after import (
     dot_plots,
     dropouts,
@@ -79,7 +80,7 @@ def write(
     Raises
     ------
     KeyError
-        If `adata` is not prepared, or a column or gene does not exist.
+        If `adata` is not prepared, or a column or gene, or an imputation or evaluation that is named, does not exist.
     ValueError
         If the column `cluster_key` holds many different numbers, or nothing, or `path` does not end in .html.
     """
@@ -107,6 +108,11 @@ def page(
     from jinja2 import Environment
 
     _check(adata, genes)
+    # Without the ones of the default names, a page shows what there is.
+    if key != _keys.ADDED:
+        about_of(adata, key)
+    if evaluation_key != _keys.EVALUATION:
+        evaluation_of(adata, evaluation_key)
     found = adata.uns.get(evaluation_key)
     groups = None if found is None else found.get("groups")
     seen = shown(adata, key=key, cluster_key=cluster_key, genes=genes, rng=rng, groups=groups)
