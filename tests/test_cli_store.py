@@ -50,6 +50,24 @@ def test_out_of_core(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [[], ["--out-of-core"]])
+def test_counts_of_raw(source: Path, tmp_path: Path, asked: list[str]) -> None:
+    adata = anndata.read_h5ad(source)
+    del adata.layers["true_counts"]
+    adata.raw = adata
+    adata.X = sp.csr_matrix(np.log1p(adata.X.toarray()))
+    adata.write_h5ad(normalized := tmp_path / "normalized.h5ad")
+    wrong = gnnimpute(normalized, tmp_path / "wrong.zarr", "--in-memory", *TINY)
+    assert wrong.exit_code == 2
+    assert "adata.raw.X does hold counts: layer='raw' (--layer raw)." in wrong.stderr
+    done = gnnimpute(normalized, tmp_path / "raw.zarr", "--layer", "raw", *asked, *TINY)
+    assert done.exit_code == 0, done.output
+    expected = gnnimpute(source, tmp_path / "counts.zarr", *asked, *TINY)
+    assert expected.exit_code == 0, expected.output
+    found, same = (anndata.read_zarr(tmp_path / name).layers["gnnimpute"] for name in ("raw.zarr", "counts.zarr"))
+    np.testing.assert_array_equal(found, same)
+
+
+@pytest.mark.parametrize("asked", [[], ["--out-of-core"]])
 def test_a_sparse_layer_is_summed_up_too(source: Path, tmp_path: Path, asked: list[str]) -> None:
     out = tmp_path / "out.zarr"
     done = gnnimpute(source, out, "--sparse-below", "0.1", *asked, *TINY)

@@ -6,15 +6,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from gnnimpute._inputs import (
-    MOST_GROUPS,
-    batches_of,
-    check_groups,
-    counts_of,
-    embedding_of,
-    is_measure,
-    warn_if_selected,
-)
+from gnnimpute._inputs import counts_of, embedding_of, warn_if_selected
 
 
 @pytest.fixture
@@ -50,24 +42,33 @@ def test_errors_name_the_matrix_the_cell_and_the_gene(adata):
         counts_of(adata, "log", allow_non_counts=False)
 
 
-def test_raw_counts_are_pointed_at(adata):
+def test_counts_of_the_same_genes_in_raw_are_read_if_asked_for(adata):
     adata.raw = adata
     adata.X = np.log1p(adata.X.toarray())
-    with pytest.raises(ValueError, match=r"^adata\.X is .*log1p.*adata\.raw\.to_adata\(\)"):
+    with pytest.raises(ValueError, match=r"^adata\.X is .*log1p.*adata\.raw\.X does hold counts: layer='raw'") as error:
         counts_of(adata, None, allow_non_counts=False)
+    assert "(--layer raw)" in str(error.value)
+    assert (counts_of(adata, "raw", allow_non_counts=False) != adata.raw.X).nnz == 0
+    adata.layers["raw"] = 2 * adata.raw.X  # a layer of this name goes before
+    assert (counts_of(adata, "raw", allow_non_counts=False) != 2 * adata.raw.X).nnz == 0
+    del adata.layers["raw"]
     adata.raw = adata
     with pytest.raises(ValueError, match="log1p") as error:
         counts_of(adata, None, allow_non_counts=False)
-    assert "raw.to_adata" not in str(error.value)
+    assert "raw" not in str(error.value).partition("log1p")[2].replace("raw counts", "")
 
 
-def test_raw_counts_are_pointed_at_where_raw_is_asked_for_as_a_layer(adata):
+def test_counts_of_other_genes_in_raw_are_pointed_at(adata):
     with pytest.raises(KeyError, match="has no 'raw'") as error:
         counts_of(adata, "raw", allow_non_counts=False)
     assert "to_adata" not in str(error.value)
     adata.raw = adata
-    with pytest.raises(KeyError, match=r"adata\.layers has no 'raw'.*adata\.raw\.to_adata\(\)"):
-        counts_of(adata, "raw", allow_non_counts=False)
+    some = adata[:, :20].copy()
+    with pytest.raises(KeyError, match=r"adata\.layers has no 'raw'.*of 60 genes: adata\.raw\.to_adata\(\)"):
+        counts_of(some, "raw", allow_non_counts=False)
+    some.X = np.log1p(some.X.toarray())
+    with pytest.raises(ValueError, match=r"^adata\.X is .*log1p.*adata\.raw\.to_adata\(\)"):
+        counts_of(some, None, allow_non_counts=False)
 
 
 def test_an_embedding_is_dense_numbers(adata, rng):
@@ -79,46 +80,6 @@ def test_an_embedding_is_dense_numbers(adata, rng):
         embedding_of(adata, "words")
     with pytest.raises(KeyError, match="Did you mean 'X_lsi'"):
         embedding_of(adata, "X_lsa")
-
-
-def test_batches_are_numbered(adata):
-    assert batches_of(adata, "donor")[:3].tolist() == [1, 0, 2]
-    adata.obs["lane"] = [10, 2, 10] * 30
-    assert batches_of(adata, "lane")[:3].tolist() == [1, 0, 1]
-
-
-def test_a_batch_column_that_does_not_exist_suggests_near_names(adata):
-    with pytest.raises(KeyError, match=r"adata.obs has no 'Donors'. Did you mean 'donor'\?"):
-        batches_of(adata, "Donors")
-
-
-def test_cells_without_a_batch_are_named(adata):
-    adata.obs.loc["4", "donor"] = np.nan
-    with pytest.raises(ValueError, match=r"adata.obs\['donor'\] is missing for 1 cells, first for '4'"):
-        batches_of(adata, "donor")
-
-
-def test_a_quantity_is_told_from_groups(adata):
-    many = np.arange(90) % (MOST_GROUPS + 1)
-    adata.obs["total"] = many
-    for column in (many, many / 7, pd.array(many, dtype="Int64")):
-        assert is_measure(pd.Series(column))
-    for column in (many % MOST_GROUPS, many > 3, many.astype(str), pd.Categorical(many)):
-        assert not is_measure(pd.Series(column))
-    with pytest.raises(ValueError, match=r"obs\['total'\] holds 43 different numbers, too many for groups"):
-        check_groups(adata, "total")
-    with pytest.raises(KeyError, match=r"no 'totals'. Did you mean 'total'"):
-        check_groups(adata, "totals")
-
-
-def test_names_of_cells_are_no_groups() -> None:
-    adata = AnnData(
-        np.ones((30, 2)),
-        obs=pd.DataFrame({"barcode": [f"AC{i}" for i in range(30)]}, index=[f"c{i}" for i in range(30)]),
-    )
-    with pytest.raises(ValueError, match=r"obs\['barcode'\] is another in each of 30 cells: name a column of groups"):
-        check_groups(adata, "barcode")
-    check_groups(adata[:10], "barcode")
 
 
 def test_genes_of_high_variance_alone_are_told(counts, caplog):

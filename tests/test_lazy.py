@@ -46,11 +46,28 @@ def test_what_is_in_the_store(
     assert _lazy.n_values(path) == 50 * 30
 
 
-def test_raw_is_left_out_and_said(adata: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_raw_of_other_genes_is_left_out_and_said(
+    adata: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     adata.raw = adata
-    gi.io.write(adata, tmp_path / "x.h5ad")
-    assert gi.io.read(tmp_path / "x.h5ad", lazy=True).raw is None
+    gi.io.write(adata[:, 1:].copy(), tmp_path / f"x.{kind}")
+    read = gi.io.read(tmp_path / f"x.{kind}", lazy=True)
+    assert read.raw is None
+    assert "raw" not in read.layers
     assert ".raw is left out" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_raw_of_the_same_genes_is_a_layer(
+    adata: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    adata.raw = adata
+    adata.X = adata.X * 0.5
+    gi.io.write(adata, tmp_path / f"x.{kind}")
+    read = gi.io.read(tmp_path / f"x.{kind}", lazy=True)
+    assert (read.layers["raw"].compute() != adata.raw.X).nnz == 0
+    assert ".raw becomes layers['raw']" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [".zarr", ".h5ad"])

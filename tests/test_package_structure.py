@@ -71,6 +71,7 @@ LAYERS = (
         "_inputs",
         "_layers",
         "_modelled",
+        "_named_groups",
         "_orientation",
         "_published",
         "_quality",

@@ -11,7 +11,7 @@ from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, dense, each, is_lazy
 from gnnimpute._counts import depths, totals
 from gnnimpute._genes import positions
-from gnnimpute._inputs import require_key
+from gnnimpute._inputs import matrix_of, require_key
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -153,11 +153,8 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, key: str) -> NDA
     counts, cells are brought to the same total.
     """
     about = about_of(adata, key)
-    if layer != "X" and layer not in adata.layers:
-        msg = f"adata.layers has no {layer!r} to compare with: give layer=. {suggestion(layer, adata.layers)}"
-        raise KeyError(msg)
-    matrix = adata.X if layer == "X" else adata.layers[layer]
-    counts = by_cells(matrix, where=layer, allow_non_counts=True) if is_lazy(matrix) else sp.csr_matrix(matrix)
+    matrix, where = matrix_of(adata, layer)
+    counts = by_cells(matrix, where=where, allow_non_counts=True) if is_lazy(matrix) else sp.csr_matrix(matrix)
     values = np.concatenate([*each(counts, _columns, columns)])
     if about["output"] == "counts":
         return values

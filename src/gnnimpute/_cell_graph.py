@@ -11,7 +11,8 @@ import numpy as np
 from gnnimpute import _keys
 from gnnimpute._components import principal_components
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, embedding_of
+from gnnimpute._inputs import embedding_of
+from gnnimpute._named_groups import batches_of
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ Examples:
 @_files("--cells", type=PATH, help="CSV of the loss of each cell (--thin): adds paired differences to the tables.")
 @_files("--table", type=PATH, help="Write the tables to this file too, in Markdown (.md, .txt).")
 @_files("--figure", type=PATH, help="Draw the results to this file (.png, .pdf, .svg).")
-@_files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]")
+@_files("--layer", help="Layer of the raw counts, or X, or raw.  [default: counts if there is one, else X]")
 @orientation_option
 @_compared("--methods", multiple=True, help="Names, as --list shows them, with commas between.  [default: all]")
 @_compared("--peers", type=PATH, help="Folder of adapters of other methods: benchmarks/peers of the repository.")

@@ -29,7 +29,7 @@ def reading_options(command: Decorated) -> Decorated:
     """Add how the counts are read: what :func:`read` takes."""
     for option in reversed(
         [
-            _files("--layer", help="Layer of the raw counts, or X.  [default: counts if there is one, else X]"),
+            _files("--layer", help="Layer of the raw counts, or X, or raw.  [default: counts if there is one, else X]"),
             orientation_option,
             _files(
                 "--unique-names",

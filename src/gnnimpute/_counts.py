@@ -35,7 +35,7 @@ _REMEDY = (
 )
 _COUNTS_ONLY = "Pass raw counts (layer=, --layer)."
 _MOLECULES = "Pass raw counts (layer=, --layer): molecules are to be hidden, and values such as TPM are none."
-_UNDONE = "They are taken as they are, but the model is of counts: what it says of logarithms means little. Undo them."
+_TAKEN = "They are taken as they are, but the model is of counts: what it says of logarithms means little. Undo them."
 _UNDO = "Pass raw counts (layer=, --layer); values on a logarithmic scale cannot be used."
 
 
@@ -95,12 +95,11 @@ def check_counts(
             remedy = _MOLECULES if allow_non_counts is None else _REMEDY
             refuse(wrong, lambda: _not_whole(counts, int(wrong.sum()), remedy))
         elif (kind := _transformation(counts)).startswith("log"):
-            _log.warning("%s looks %s. %s", where, kind, _UNDONE)
+            _log.warning("%s looks %s. %s", where, kind, _TAKEN)
     refuse(values > LARGEST, lambda: f"no cell holds so many molecules of a gene. {_COUNTS_ONLY}")
     if values.size and values.max() > EXACT_UP_TO:
-        _log.warning(
-            "%s holds counts up to %.0f: above %d they are rounded to float32", where, values.max(), EXACT_UP_TO
-        )
+        told = "%s holds counts up to %.0f: above %d they are rounded to float32"
+        _log.warning(told, where, values.max(), EXACT_UP_TO)
     return _rounded(counts, whole=not allow_non_counts)
 
 

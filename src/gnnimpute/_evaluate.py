@@ -18,7 +18,8 @@ from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._distributed import join
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import counts_of, embedding_of, labels_of, layer_of
+from gnnimpute._inputs import counts_of, embedding_of, layer_of
+from gnnimpute._named_groups import labels_of
 from gnnimpute._quality import limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once

@@ -14,8 +14,8 @@ from gnnimpute._counts import divisors, totals
 from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
 from gnnimpute._genes import positions
-from gnnimpute._inputs import check_groups, groups_of
 from gnnimpute._modelled import as_imputed, imputation_of, modelled
+from gnnimpute._named_groups import check_groups, groups_of
 from gnnimpute._names import suggestion
 from gnnimpute._rows import Rows
 from gnnimpute._value_parts import given_covarying, linear_part, warn_if_another

@@ -1,4 +1,4 @@
-"""Read counts and batches from an AnnData, or say what is there instead."""
+"""Read counts and embeddings from an AnnData, or say what is there instead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from gnnimpute import _keys
@@ -23,13 +22,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_RAW = "raw"
+"""Name of the counts of ``adata.raw``, which many files keep beside a normalised `X`."""
 N_COMPARED = 100
 """Cells whose counts in `X` and in a layer are compared."""
-
-MOST_GROUPS = 42
-"""Different numbers that may still be names of groups, as of clusters."""
-_MOST_SINGLE = 20
-"""Cells that may each be a group of their own."""
 
 
 def require_anndata(adata: Any) -> None:
@@ -41,20 +37,14 @@ def require_anndata(adata: Any) -> None:
 
 
 def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | None) -> Any:
-    """Counts of the layer, or of X if it is so named; by default of ``layers["counts"]``, or else of X.
+    """Counts of the layer, or of X or raw if it is so named; by default of ``layers["counts"]``, or else of X.
 
     A Dask array stays one. `allow_non_counts` is `None` where the caller cannot take others.
     """
     require_anndata(adata)
-    key = _keys.COUNTS if layer is None and _keys.COUNTS in adata.layers else layer
-    if key == "X" and "X" not in adata.layers:
-        key = None
-    if key is not None and key not in adata.layers:
-        msg = f"adata.layers has no {key!r}. {suggestion(key, adata.layers)}{_in_raw(adata) if key == 'raw' else ''}"
-        raise KeyError(msg)
+    matrix, where = matrix_of(adata, layer)
     if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
         _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
-    matrix, where = (adata.X, "adata.X") if key is None else (adata.layers[key], f"adata.layers[{key!r}]")
     if is_lazy(matrix):
         return by_cells(matrix, where=where, allow_non_counts=allow_non_counts)
     try:
@@ -66,8 +56,32 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | Non
             allow_non_counts=allow_non_counts,
         )
     except ValueError as error:
-        msg = f"{error}{_elsewhere(adata, key)}"
+        msg = f"{error}{_elsewhere(adata, where)}"
         raise ValueError(msg) from None
+
+
+def matrix_of(adata: AnnData, layer: str | None) -> tuple[Any, str]:
+    """The matrix of a layer, and what to call it; ``"X"`` and, if it has the same genes, ``"raw"`` are layers too.
+
+    By default it is ``layers["counts"]``, or else `X`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such layer, with near names.
+    """
+    if (name := _keys.COUNTS if layer is None else layer) in adata.layers:
+        return adata.layers[name], f"adata.layers[{name!r}]"
+    if layer in (None, "X"):
+        return adata.X, "adata.X"
+    if layer == _RAW and _same_genes_in_raw(adata):
+        return adata.raw.X, "adata.raw.X"
+    msg = f"adata.layers has no {layer!r}. {suggestion(layer, adata.layers)}{_in_raw(adata) if layer == _RAW else ''}"
+    raise KeyError(msg)
+
+
+def _same_genes_in_raw(adata: AnnData) -> bool:
+    return adata.raw is not None and adata.raw.var_names.equals(adata.var_names)
 
 
 def layer_of(adata: AnnData, layer: str | None) -> str | None:
@@ -84,9 +98,15 @@ def layer_of(adata: AnnData, layer: str | None) -> str | None:
 
 def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
-    is_layer = layer in adata.layers or (layer is None and _keys.COUNTS in adata.layers)
-    _log.info("Counts are read from adata.%s", f"layers[{layer or _keys.COUNTS!r}]" if is_layer else "X")
-    if not is_layer or layer is not None or is_lazy(counts) or adata.isbacked or adata.X is None or is_lazy(adata.X):
+    _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
+    if (
+        _keys.COUNTS not in adata.layers
+        or layer is not None
+        or is_lazy(counts)
+        or adata.isbacked
+        or adata.X is None
+        or is_lazy(adata.X)
+    ):
         return
     cells = np.unique(np.linspace(0, adata.n_obs - 1, N_COMPARED).astype(np.int64))
     here, there = sp.csr_matrix(adata.X[cells]), counts[cells]
@@ -108,21 +128,21 @@ def warn_if_selected(adata: AnnData) -> None:
         )
 
 
-def _elsewhere(adata: AnnData, key: str | None) -> str:
+def _elsewhere(adata: AnnData, sought: str) -> str:
     """Where counts are, if not where they were sought."""
-    others = {} if key is None else {"X": adata.X}
-    others |= {name: adata.layers[name] for name in adata.layers if name != key}
-    for name, matrix in others.items():
-        if _holds_counts(matrix):
-            where = "adata.X" if name == "X" else f"adata.layers[{name!r}]"
-            return f" {where} does hold counts: layer={name!r}."
+    for name in ["X", *adata.layers, *([_RAW] if _same_genes_in_raw(adata) else [])]:
+        matrix, where = matrix_of(adata, name)
+        if where != sought and _holds_counts(matrix):
+            return f" {where} does hold counts: layer={name!r} (--layer {name})."
     return _in_raw(adata)
 
 
 def _in_raw(adata: AnnData) -> str:
-    """What to do with counts of `raw`, if it holds some."""
-    if adata.raw is not None and _holds_counts(adata.raw.X):
-        return " adata.raw does hold counts: adata.raw.to_adata() makes an AnnData of them."
+    """What to do with counts of other genes in `raw`, if it holds some."""
+    if adata.raw is not None and not _same_genes_in_raw(adata) and _holds_counts(adata.raw.X):
+        return (
+            f" adata.raw does hold counts, of {adata.raw.n_vars} genes: adata.raw.to_adata() makes an AnnData of them."
+        )
     return ""
 
 
@@ -158,72 +178,3 @@ def embedding_of(adata: AnnData, use_rep: str) -> NDArray[Any]:
         msg = f"adata.obsm[{use_rep!r}] must be a matrix of numbers, cells x dimensions, but it is {points.dtype}."
         raise TypeError(msg)
     return points
-
-
-def is_measure(column: pd.Series) -> bool:
-    """Whether a column holds a quantity, such as totals of cells, and not groups."""
-    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    return bool(is_number and column.nunique() > MOST_GROUPS)
-
-
-def check_groups(adata: AnnData, key: str) -> None:
-    """Refuse a column of groups that is not there, or that holds a quantity.
-
-    Raises
-    ------
-    KeyError
-        If `obs` has no such column.
-    ValueError
-        If it holds many different numbers, or is another in each of many cells.
-    """
-    require_key(adata, "obs", key)
-    if is_measure(column := adata.obs[key]):
-        msg = (
-            f"adata.obs[{key!r}] holds {column.nunique():,} different numbers, too many for groups: name a column of "
-            f"groups, or make groups of it, pandas.qcut(adata.obs[{key!r}], 4) or, if each number is a group, "
-            f'adata.obs[{key!r}].astype("category").'
-        )
-        raise ValueError(msg)
-    chosen = isinstance(column.dtype, pd.CategoricalDtype)
-    if not chosen and _MOST_SINGLE < column.nunique() == column.notna().sum():
-        msg = f"adata.obs[{key!r}] is another in each of {column.nunique():,} cells: name a column of groups of cells."
-        raise ValueError(msg)
-
-
-def labels_of(adata: AnnData, key: str, cells: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Name of the group of some cells, by position; empty for those that have none. Errors of :func:`groups_of`."""
-    groups, names = groups_of(adata, key, cells)
-    return np.array([*names, ""], dtype=np.str_)[groups]
-
-
-def groups_of(adata: AnnData, key: str, cells: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], list[str]]:
-    """Number of the group of some cells, -1 for those that have none, and the names of all groups in their order.
-
-    A gap and an empty text name no group.
-
-    Raises
-    ------
-    KeyError
-        If `obs` has no such column.
-    ValueError
-        If it holds many different numbers, or nothing for any of the cells.
-    """
-    check_groups(adata, key)
-    column = adata.obs[key].astype("category")
-    column = column.cat.remove_categories([""]) if "" in column.cat.categories else column
-    groups = column.cat.codes.to_numpy(dtype=np.int64)
-    groups = groups if cells is None else groups[cells]
-    if not (groups >= 0).any():
-        msg = f"adata.obs[{key!r}] is empty for all {len(groups):,} cells that are looked at: name a column of groups."
-        raise ValueError(msg)
-    return groups, [str(name) for name in column.cat.categories]
-
-
-def batches_of(adata: AnnData, key: str) -> NDArray[np.int64]:
-    """Number of the batch of each cell."""
-    require_key(adata, "obs", key)
-    codes: NDArray[np.int64] = adata.obs[key].astype("category").cat.codes.to_numpy(dtype=np.int64)
-    if (missing := np.flatnonzero(codes < 0)).size:
-        msg = f"adata.obs[{key!r}] is missing for {missing.size} cells, first for {adata.obs_names[missing[0]]!r}."
-        raise ValueError(msg)
-    return codes

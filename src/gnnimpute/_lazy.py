@@ -22,7 +22,8 @@ _MATRICES = {"csr_matrix", "csc_matrix", "array"}
 def read_lazy(path: Path) -> AnnData:
     """AnnData of a ``.zarr`` or ``.h5ad`` whose `X` and layers are Dask arrays of a few thousand cells a block.
 
-    Of a matrix that is stored by genes (CSC), blocks are some genes: it is carried along, and refused as counts.
+    Of a matrix that is stored by genes (CSC), blocks are some genes: it is carried along, and refused as counts. Values
+    of `raw` are a layer of this name, if they are of the same genes.
 
     Raises
     ------
@@ -40,7 +41,8 @@ def read_lazy(path: Path) -> AnnData:
         read = {name: anndata.io.read_elem(part) for name, part in parts.items()}
         matrices = _matrices(root)
     if "raw" in root and hasattr(root["raw"], "keys"):  # else it is stored as nothing
-        _log.warning("%s: .raw is left out; what is read a few cells at a time is X and the layers.", path)
+        fate = "becomes layers['raw']" if _raw(root) else "is left out, as it has other genes than X"
+        _log.warning("%s: .raw %s; what is read a few cells at a time is X and the layers.", path, fate)
     return anndata.AnnData(
         X=_lazy(matrices.pop("X"), path, "X") if "X" in matrices else None,
         layers={name: _lazy(layer, path, f"layers[{name!r}]") for name, layer in matrices.items()},
@@ -69,9 +71,20 @@ def _kind(path: Path) -> str:
 def _matrices(root: Any) -> dict[str, Any]:
     """What is stored as X and layers."""
     layers = root.get("layers", {})
-    found = ({"X": root["X"]} if "X" in root else {}) | {name: layers[name] for name in layers}
+    found = ({"X": root["X"]} if "X" in root else {}) | _raw(root) | {name: layers[name] for name in layers}
     # One without its kind has not been written to its end.
     return {name: matrix for name, matrix in found.items() if "encoding-type" in matrix.attrs}
+
+
+def _raw(root: Any) -> dict[str, Any]:
+    """The matrix of `raw`, as a layer, if it has the same genes as X."""
+    import anndata
+
+    raw = root.get("raw")
+    if not hasattr(raw, "keys") or "X" not in raw or "var" not in root:
+        return {}
+    genes, others = (anndata.io.read_elem(part["var"]).index for part in (root, raw))
+    return {"raw": raw["X"]} if genes.equals(others) else {}
 
 
 def _opened(path: Path) -> Any:

@@ -17,8 +17,9 @@ from gnnimpute import _writers, io, pp, tl
 from gnnimpute._atomic import alone, full_disk_named, replacing
 from gnnimpute._blocks import BLOCK
 from gnnimpute._imputer import GNNImputer
-from gnnimpute._inputs import batches_of, counts_of, require_key
+from gnnimpute._inputs import counts_of, require_key
 from gnnimpute._lazy import read_lazy
+from gnnimpute._named_groups import batches_of
 from gnnimpute._result import check_key
 from gnnimpute._stored_layer import FINISHED, Stored, write_layer
 

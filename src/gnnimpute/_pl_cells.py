@@ -22,7 +22,7 @@ from gnnimpute._canvas import (
     without,
     wrapped,
 )
-from gnnimpute._inputs import groups_of, is_measure
+from gnnimpute._named_groups import groups_of, is_measure
 from gnnimpute._pl_names import legend_beside, names_along
 
 if TYPE_CHECKING:

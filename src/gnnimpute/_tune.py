@@ -17,8 +17,9 @@ from gnnimpute._cell_graph import prepared_graph
 from gnnimpute._config import MOST_TOLERANCE, Config
 from gnnimpute._distributed import join
 from gnnimpute._imputer import GNNImputer
-from gnnimpute._inputs import batches_of, require_anndata
+from gnnimpute._inputs import require_anndata
 from gnnimpute._modelled import modelled
+from gnnimpute._named_groups import batches_of
 from gnnimpute.metrics import HoldOut, paired_difference, score_cells
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import batches_of, counts_of, require_anndata, say_source, warn_if_selected
+from gnnimpute._inputs import counts_of, require_anndata, say_source, warn_if_selected
 from gnnimpute._lazy_components import lazy_principal_components
+from gnnimpute._named_groups import batches_of
 from gnnimpute._names import looks_transposed, mitochondrial
 from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
 
@@ -64,7 +65,7 @@ def prepare(
     adata
         Cells x genes.
     layer
-        Layer of the raw counts. By default ``layers["counts"]`` if there is one, else `X`.
+        Layer of the raw counts, or ``"raw"`` for those of `raw`. By default ``layers["counts"]``, if there, else `X`.
     min_genes
         Least number of detected genes of a cell.
     min_cells

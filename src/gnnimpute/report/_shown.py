@@ -14,7 +14,8 @@ from gnnimpute._canvas import depth_of
 from gnnimpute._counts import divisors
 from gnnimpute._evaluated import codes_of
 from gnnimpute._groups import groups_of
-from gnnimpute._inputs import labels_of, layer_of
+from gnnimpute._inputs import layer_of, matrix_of
+from gnnimpute._named_groups import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,9 +199,9 @@ def at_median_total(adata: AnnData, cells: NDArray[np.int64], key: str) -> sp.cs
 def read_counts(adata: AnnData, key: str) -> Any:
     """The counts that were imputed, or else would be."""
     layer = adata.uns[key]["layer"] if key in adata.uns else layer_of(adata, None) or _keys.COUNTS
-    is_x = layer == "X" or (layer == _keys.COUNTS and layer not in adata.layers)  # of Dask arrays there is no copy
-    counts = adata.X if is_x else adata.layers[layer]
-    return by_cells(counts, where=layer, allow_non_counts=True) if is_lazy(counts) else counts
+    is_x = layer == _keys.COUNTS and layer not in adata.layers  # of Dask arrays there is no copy
+    counts, where = matrix_of(adata, "X" if is_x else layer)
+    return by_cells(counts, where=where, allow_non_counts=True) if is_lazy(counts) else counts
 
 
 def depths(adata: AnnData, cells: NDArray[np.int64], key: str) -> Values:
