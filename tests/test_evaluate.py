@@ -124,6 +124,12 @@ def test_cells_that_are_all_alike_are_not_worth_it(caplog: pytest.LogCaptureFixt
     assert "does not help" not in caplog.text
 
 
+def test_a_limit_that_is_none_suggests_near_names() -> None:
+    adata = made(n_types=2, rng=np.random.default_rng(2), n_cells=80, n_genes=40)
+    with pytest.raises(TypeError, match=r"quality has 'mingenes', which is no limit.*Did you mean 'min_genes'"):
+        gi.tl.evaluate(adata, quality={"mingenes": 0})
+
+
 def test_what_is_hidden_reaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever hidden molecules are changed to, all but the errors stays as it is."""
     from gnnimpute import _trial

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
+from gnnimpute import Config, pp, tl
 from gnnimpute._inputs import counts_of, embedding_of, warn_if_selected
 
 
@@ -92,3 +94,20 @@ def test_genes_of_high_variance_alone_are_told(counts, caplog):
         "All 59 genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
         "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...])."
     ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda adata: pp.prepare(adata, min_genes=0),
+        lambda adata: tl.impute(adata, use_rep="X_rep", config=Config(n_epochs=1)),
+        lambda adata: tl.evaluate(adata, quality={"min_genes": 0}),
+    ],
+)
+def test_nothing_is_added_to_a_part_of_a_file(adata, tmp_path, call):
+    adata.obsm["X_rep"] = np.ones((90, 2), dtype=np.float32)
+    adata.write_h5ad(tmp_path / "counts.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "counts.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"a part of a file.*adata\.to_memory\(\) first"):
+        call(backed[:50])
+    backed.file.close()

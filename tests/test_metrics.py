@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -12,6 +13,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from gnnimpute import metrics
 from gnnimpute._holdout import unseal
 from gnnimpute.metrics import HoldOut, LabelledHoldOut, ari, nmi, score, score_cells, split_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOLECULES = {"poisson_loss", "poisson_deviance", "mse", "log1p_cp10k_mse"}
 MASKED = {"mse", "mae", "pcc", "cs"}
@@ -192,8 +196,19 @@ def test_groupings_like_scikit_learn(rng: np.random.Generator) -> None:
     assert ari(labels, clusters) == adjusted_rand_score(labels, clusters)
     assert nmi(labels, clusters) == normalized_mutual_info_score(labels, clusters)
     assert ari(labels, (labels + 1) % 4) == nmi(labels, labels) == 1
-    with pytest.raises(ValueError, match="inconsistent"):
+    with pytest.raises(ValueError, match="labels are of 100 cells, but clusters of 5"):
         ari(labels, clusters[:5])
+
+
+@pytest.mark.parametrize("index", [ari, nmi])
+def test_cells_without_a_group_are_named(index: Callable[..., float]) -> None:
+    with pytest.raises(ValueError, match="clusters must be the group of each cell, but is None"):
+        index(["a", "b"], None)
+    with pytest.raises(ValueError, match="labels has no group for 1 cells, first for number 1"):
+        index(pd.Series(["a", None]), [0, 1])
+    for missing in (np.nan, pd.NA):
+        with pytest.raises(ValueError, match="clusters has no group for 1 cells, first for number 0"):
+            index(["a", "b"], pd.Series([missing, "x"], dtype="object"))
 
 
 def test_public_names() -> None:

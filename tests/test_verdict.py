@@ -72,6 +72,11 @@ def test_numbers_are_said() -> None:
     assert "FAILED  Is it true? 0.3; line: at most 0.1.\n            Beware." in text
 
 
+def test_few_cells_are_said() -> None:
+    assert "few cells" not in told(found(GOOD))
+    assert "These are few cells: others of the same sample may say otherwise." in told(found(GOOD) | {"n_cells": 99})
+
+
 def test_what_is_not_good_is_said_too() -> None:
     text = told(found(GOOD | {"neighbour and gene mean": (-0.01, -0.02), POSTERIOR: (-0.05, -0.06)}))
     assert "1.0 % WORSE [-2.0, 0.0] than by a mean of neighbours" in text

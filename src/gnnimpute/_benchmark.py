@@ -16,6 +16,7 @@ from gnnimpute._inputs import counts_of
 from gnnimpute._judge import Budget, Case, Protocol, failed, told
 from gnnimpute._paired import CellLosses
 from gnnimpute._progress import Progress
+from gnnimpute._quality import check_limits
 from gnnimpute._results import Results, Run, settings_of
 from gnnimpute._resume import check_same_counts, check_same_size, checksum, is_done
 
@@ -89,13 +90,14 @@ def run(
     ValueError
         If data cannot be used, or `out` holds something else or other results under the same names.
     """
+    quality = check_limits(quality or {})
     sources, results, losses = _by_name(data), Results(out), CellLosses(cells)
     cases = [_Place(*place) for place in product(sources, protocols, seeds)]
     runs = {place.run(method): method for place in cases for method in methods}
     todo = {
         one
         for one, method in runs.items()
-        if not is_done(rows := results.of(one), method, quality=quality or {}, retry=retry, out=out)
+        if not is_done(rows := results.of(one), method, quality=quality, retry=retry, out=out)
         or (rows[0]["status"] == "ok" and losses.lacks(one))
     }
     if len(todo) < len(runs):

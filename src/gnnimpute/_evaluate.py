@@ -18,9 +18,9 @@ from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._distributed import join
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import counts_of, embedding_of, layer_of
+from gnnimpute._inputs import counts_of, embedding_of, layer_of, require_writable
 from gnnimpute._named_groups import labels_of
-from gnnimpute._quality import limits_of
+from gnnimpute._quality import check_limits, limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
 from gnnimpute._verdict import told, verdict_of
@@ -121,6 +121,7 @@ def evaluate(
         at), ``n_cells``, ``n_genes``, ``seeds``, ``seconds``, and what was asked for.
     """
     started = time.monotonic()
+    require_writable(adata)
     check_config(config, may_be_none=True)
     config = config or Config()
     _keys.check_name(key_added)
@@ -140,7 +141,7 @@ def evaluate(
         "rate": held_out,
         "estimate": estimate,
         "config": config,
-        "quality": limits_of(adata.uns) if quality is None else dict(quality),
+        "quality": limits_of(adata.uns) if quality is None else check_limits(quality),
         "graph": {"n_neighbors": n_neighbors, "n_pcs": n_pcs, "batch_key": batch_key, "use_rep": use_rep},
         "device": device,
         "progress": progress,

@@ -15,7 +15,7 @@ from gnnimpute._connectivities import spread_graph
 from gnnimpute._counts import depths
 from gnnimpute._fit import fitted, read_by, warn_of_another_graph
 from gnnimpute._genes import positions, shared
-from gnnimpute._inputs import require_anndata
+from gnnimpute._inputs import require_writable
 from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
@@ -125,7 +125,7 @@ def impute(
         ``n_covarying`` (genes that others say something of), and what was used: ``layer``, ``neighbors_key``,
         ``use_rep`` (``batch_key``, ``n_neighbors``), ``interval``, ``n_cells``, ``n_genes``, and what `origin_` has.
     """
-    require_anndata(adata)
+    require_writable(adata)
     check_asked(config=config, imputer=imputer, rng=rng)
     check_key(adata, key_added, interval=interval, genes=genes)
     warn_if_useless(adata, estimate)

@@ -36,6 +36,14 @@ def require_anndata(adata: Any) -> None:
         raise TypeError(msg)
 
 
+def require_writable(adata: Any) -> None:
+    """Raise TypeError for what is no AnnData, and ValueError for a part of a file, which nothing can be added to."""
+    require_anndata(adata)
+    if adata.isbacked and adata.is_view:
+        msg = "adata is a part of a file, which nothing can be added to: adata = adata.to_memory() first."
+        raise ValueError(msg)
+
+
 def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | None) -> Any:
     """Counts of the layer, or of X or raw if it is so named; by default of ``layers["counts"]``, or else of X.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from gnnimpute import _keys
 from gnnimpute._blocks import each
+from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,6 +181,16 @@ def limits_of(uns: Mapping[str, Any]) -> dict[str, Any]:
     """Limits that :func:`gnnimpute.pp.prepare` was last called with, as its arguments; empty if it was not."""
     limits = uns.get(_keys.QUALITY, {}).get("limits", {})
     return {name: None if str(limit) == "none" else _plain(limit) for name, limit in limits.items()}
+
+
+def check_limits(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """Raise TypeError for what is no limit of :func:`gnnimpute.pp.prepare`, with near names; else give them."""
+    known = [field.name for field in fields(Limits)]
+    for name in quality:
+        if name not in known:
+            msg = f"quality has {name!r}, which is no limit of gi.pp.prepare. {suggestion(name, known)}"
+            raise TypeError(msg)
+    return dict(quality)
 
 
 def _plain(limit: Any) -> Any:

@@ -145,9 +145,12 @@ def _sparse(path: Path, columns: Sequence[str], lines: Iterable[list[str]]) -> t
             values = np.array([fields[column] for column in at], dtype=np.float32)
         except ValueError:
             column = next(column for column in at if not _is_number(fields[column]))
+            mend = "Leave out columns and rows that are no counts, and write 0 where nothing was counted."
+            if _is_number(fields[column].replace(",", ".", 1)):
+                mend = "Write decimals with a point."
             msg = (
                 f"{path}, row {len(names) + 1} ({name}), column {columns[column]} holds {fields[column]!r}, which is "
-                "not a number. Leave out columns and rows that are no counts, and write 0 where nothing was counted."
+                f"not a number. {mend}"
             )
             raise ValueError(msg) from None
         data.append(values[values != 0])

@@ -35,6 +35,8 @@ OTHER_HELPS = {
 STATUS: dict[str, Status] = {HELPS: "pass", UNCLEAR: "unknown", NO_GAIN: "fail"}
 LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
 
+_FEW_CELLS = 100
+
 _SIMPLE = (RAW, GENE_MEAN)
 """What knows nothing of which cells are alike."""
 
@@ -82,6 +84,8 @@ def _why(found: Mapping[str, Any]) -> list[str]:
     ]
     if found["n_drawn"] < found["n_given"]:
         lines.append(f"These are {found['n_drawn']:,} of {found['n_given']:,} cells: with all, there is more to learn.")
+    if found["n_cells"] < _FEW_CELLS:
+        lines.append("These are few cells: others of the same sample may say otherwise.")
     if not found["blind"]:
         lines.append("Not blind: the embedding that names the neighbours may have seen what was hidden.")
     lines.append(

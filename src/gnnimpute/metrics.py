@@ -8,6 +8,7 @@ import numpy as np
 
 from ._bootstrap import Interval, bootstrap, bootstrap_all, paired_difference
 from ._calibration import coverage, pit
+from ._clusterings import ari, nmi
 from ._entries import MASKED_METRICS, by_group, cs, mae, mean_defined, mse, pcc
 from ._holdout import CellSplit, HoldOut, LabelledHoldOut, split_cells, unseal
 from ._molecules import (
@@ -57,32 +58,6 @@ __all__ = [
 ]
 
 By = Literal["entry", "cell", "gene"]
-
-
-def ari(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Adjusted Rand index of two groupings of the same cells: 1 if they agree, about 0 if random.
-
-    Parameters
-    ----------
-    labels, clusters
-        Group of each cell, of shape (n_cells,).
-    """
-    from sklearn.metrics import adjusted_rand_score
-
-    return float(adjusted_rand_score(labels, clusters))
-
-
-def nmi(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Mutual information of two groupings of the same cells, over the mean of their entropies: 0 to 1.
-
-    Parameters
-    ----------
-    labels, clusters
-        Group of each cell, of shape (n_cells,).
-    """
-    from sklearn.metrics import normalized_mutual_info_score
-
-    return float(normalized_mutual_info_score(labels, clusters))
 
 
 def score(

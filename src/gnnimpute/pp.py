@@ -14,7 +14,7 @@ from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
 from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import counts_of, require_anndata, say_source, warn_if_selected
+from gnnimpute._inputs import counts_of, require_writable, say_source, warn_if_selected
 from gnnimpute._lazy_components import lazy_principal_components
 from gnnimpute._named_groups import batches_of
 from gnnimpute._names import looks_transposed, mitochondrial
@@ -126,7 +126,7 @@ def prepare(
     limits = Limits(
         min_genes=min_genes, min_cells=min_cells, max_genes=max_genes, max_mito_pct=max_mito_pct, max_total=max_total
     )
-    require_anndata(adata)
+    require_writable(adata)
     check_rng(rng)
     check_whole(n_neighbors=n_neighbors, n_pcs=0 if n_pcs is None else n_pcs)
     if filter and adata.isbacked:
