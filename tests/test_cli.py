@@ -180,7 +180,8 @@ def test_saved_model_is_used_again(source: Path, tmp_path: Path) -> None:
     succeed("impute", source, second, "--min-genes", "0", "--model", model)
     one, two = anndata.read_h5ad(first), anndata.read_h5ad(second)
     np.testing.assert_allclose(one.layers["gnnimpute"], two.layers["gnnimpute"], rtol=1e-4)
-    assert "model of gnnimpute" in succeed("info", model).stdout
+    assert "model of gnnimpute" in (told := succeed("info", model).stdout)
+    assert "neighbors neighbors_key gnnimpute_neighbors" in told
     other = gi.io.read(source)
     other.var_names = [f"Other{name}" for name in other.var_names]
     other.write_h5ad(tmp_path / "other.h5ad")

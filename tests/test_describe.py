@@ -78,6 +78,9 @@ def test_contents_of_what_is_imputed(adata: AnnData) -> None:
     assert "estimate  mean" in text
     assert "unit      counts scaled to 100" in text
     assert "Not imputed" not in text
+    assert "interrupted" not in text
+    adata.uns["mine"]["interrupted"] = True
+    assert "interrupted by hand" in _describe.contents(adata, Path("a.h5ad"))
 
 
 def test_contents_name_the_layers_of_intervals(adata: AnnData) -> None:
@@ -120,7 +123,7 @@ def test_summary_says_where_what_and_how_good(adata: AnnData) -> None:
     assert "88 cells x 60 genes in 12 s" in text
     assert 'layers["mine"] of b.zarr' in text
     assert "estimate mean: counts scaled to 100" in text
-    assert "3 epochs, the best is number 2 with validation loss 1.2500 (poisson)" in text
+    assert "3 epochs, the best is number 2 with validation loss 1.2500 (poisson)\n" in text
     assert "2 of 90 cells, 0 of 60 genes not modelled" in text
     assert 'anndata.read_zarr("b.zarr")' in text
     assert 'sc.pl.scatter(adata, "GENE6", "GENE4", layers="mine")' in text

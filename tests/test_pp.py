@@ -373,7 +373,7 @@ def test_genes_by_cells_is_warned_about(caplog):
     cells = [f"AAACCTGAGAAAC{a}{b}T-1" for a in "ACGT" for b in "ACGT"]
     table = AnnData(np.ones((30, 16)), obs=pd.DataFrame(index=genes), var=pd.DataFrame(index=cells))
     pp.prepare(table, **ALL, n_pcs=None)
-    assert "adata = adata.T" in caplog.text
+    assert "adata = adata.T (--orientation genes_by_cells)" in caplog.text
     caplog.clear()
     pp.prepare(table.T, **ALL, n_pcs=None)
     assert not caplog.text

@@ -47,7 +47,7 @@ def summary(adata: AnnData, out: Path, *, key: str, genes: list[str] | None, sec
         f"  result    {where}",
         f"  values    estimate {about['estimate']}: {about['unit']}",
         f"  training  {len(loss['validation'])} epochs, the best is number {best + 1} with validation loss "
-        f"{float(loss['validation'][best]):.4f} ({about['params']['loss']})",
+        f"{float(loss['validation'][best]):.4f} ({about['params']['loss']}){_ended(about)}",
     ]
     if any(others):
         lines.append(
@@ -164,7 +164,8 @@ def model(path: Path) -> str:
             f"{path}: model of gnnimpute {settings['version']}",
             f"  genes     {len(genes):,}: {', '.join(genes[:5])}{', ...' if len(genes) > 5 else ''}",
             f"  training  {len(losses)} epochs, the best is number {imputer.best_epoch_ + 1} with validation loss "
-            f"{losses[imputer.best_epoch_]:.4f}",
+            f"{losses[imputer.best_epoch_]:.4f}{_ended(settings)}",
+            f"  neighbors {_settings(settings.get('fitted_with', {})) or 'of a graph that was given'}",
             f"  scale     normalised to a total of {imputer.target_total_:.4g}",
             f"  settings  {_settings(settings['params'])}",
         ]
@@ -177,9 +178,14 @@ def _result(key: str, about: Mapping[str, Any]) -> list[str]:
         f'Imputed, key "{key}", by gnnimpute {about.get("version", "(unknown version)")}:',
         f"  estimate  {about['estimate']}",
         f"  unit      {about.get('unit', 'unknown')}",
-        f"  run       {', '.join(f'{name} {about[name]}' for name in known if str(about[name]))}",
+        f"  run       {', '.join(f'{name} {about[name]}' for name in known if str(about[name]))}{_ended(about)}",
         f"  settings  {_settings(about.get('params', {}))}",
     ]
+
+
+def _ended(about: Mapping[str, Any]) -> str:
+    """How the training ended, if not by itself."""
+    return ", interrupted by hand" if about.get("interrupted") else ""
 
 
 def _settings(params: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def prepare(
     batches = None if batch_key is None else batches_of(adata, batch_key)
     if looks_transposed(adata.obs_names, adata.var_names):
         told = "Cells look like genes (%r) or genes like cells (%r). If this is genes x cells, transpose: %s"
-        _log.warning(told, adata.obs_names[0], adata.var_names[0], "adata = adata.T")
+        _log.warning(told, adata.obs_names[0], adata.var_names[0], "adata = adata.T (--orientation genes_by_cells)")
 
     texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
     quality = quality_of(counts, np.any([mitochondrial(text) for text in texts], axis=0))
