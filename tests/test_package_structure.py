@@ -73,6 +73,7 @@ LAYERS = (
         "_layers",
         "_modelled",
         "_named_groups",
+        "_prepare",
         "_orientation",
         "_published",
         "_quality",
@@ -91,7 +92,7 @@ LAYERS = (
     }
     | {"_lazy", "_lazy_components", "_lazy_impute", "_sample", "_simulated", "_sparse_store", "_splat_params"}
     | {"_out_of_core", "_stored_layer"}
-    | {"_result", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"}
+    | {"_result", "_split_counts", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"}
     | {"_canvas", "_pl_accuracy", "_pl_attention", "_pl_cells", "_pl_names"}
     | {"_explain", "_explanation", "_tune", "_value_parts"},
     # the package as users see it, and its commands
@@ -141,6 +142,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "__init__": "package_structure",
     "__main__": "cli",
     "_check": "checks",
+    "_prepare": "pp",
     "_clusterings": "metrics",
     "_check_null": "checks",
     "_evaluated": "evaluate",

@@ -23,16 +23,17 @@ FOLDER = Path(__file__).parents[1] / "benchmarks" / "trust"
 @pytest.fixture(scope="module")
 def trust() -> Any:
     """The modules of the benchmark; a module of another benchmark may have the same name."""
-    before = {name: sys.modules.pop(name, None) for name in ("measures", "jobs", "run", "drivers")}
+    before = {name: sys.modules.pop(name, None) for name in ("measures", "jobs", "run", "drivers", "split")}
     sys.path.insert(0, str(FOLDER))
     try:
         import drivers
         import jobs
         import measures
         import run
+        import split
     finally:
         sys.path.remove(str(FOLDER))
-    yield {"measures": measures, "jobs": jobs, "run": run, "drivers": drivers}
+    yield {"measures": measures, "jobs": jobs, "run": run, "drivers": drivers, "split": split}
     for name, module in before.items():
         sys.modules.pop(name)
         if module is not None:
@@ -173,3 +174,12 @@ def test_markers_have_a_place_among_the_drivers(trust: dict[str, ModuleType], fo
 def test_the_page_has_the_table_of_the_results(trust: dict[str, ModuleType]) -> None:
     page = (FOLDER.parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
     assert trust["run"].with_table(page, trust["run"].table(pd.read_csv(FOLDER / "results.csv"))) == page
+
+
+def test_groups_that_were_found_in_the_same_counts_are_seen_to_differ(trust: dict[str, ModuleType]) -> None:
+    adata = trust["split"].simulated(0.5, np.random.default_rng(0))
+    found = trust["split"].shares(adata, seed=0, size=0.5, config=gi.Config(n_epochs=5))
+    same, parts, independent = found.values()
+    assert same > parts > independent
+    assert same > 0.1
+    assert independent < 0.1

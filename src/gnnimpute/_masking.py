@@ -66,6 +66,35 @@ def hide_molecules(counts: sp.csr_matrix, rate: float, rng: np.random.Generator)
     return _split(counts, hidden)
 
 
+def hide_overdispersed(
+    counts: sp.csr_matrix, rate: float, rng: np.random.Generator, *, dispersion: NDArray[np.float64]
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Split the molecules of every entry so that the parts of negative binomial counts are independent.
+
+    Of such a count each part is a beta-binomial share :cite:p:`Neufeld2023`.
+
+    Parameters
+    ----------
+    counts
+        Whole counts of shape (n_cells, n_genes).
+    rate
+        Share of the molecules that is hidden, on average.
+    rng
+        Source of randomness.
+    dispersion
+        Size of the negative binomial of each gene, of shape (n_genes,); infinite for Poisson counts.
+
+    Returns
+    -------
+    What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
+    """
+    size = dispersion[counts.indices]
+    share = np.full(counts.nnz, rate)
+    some = np.isfinite(size)
+    share[some] = rng.beta(rate * size[some], (1 - rate) * size[some])
+    return _split(counts, rng.binomial(counts.data.astype(np.int64), share))
+
+
 def _half(counts: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.floating[Any]]:
     """Half of the molecules of each count: heads of as many coins. Random bits are quicker than a binomial."""
     whole = np.floor(counts)
