@@ -371,3 +371,19 @@ def test_another_value_than_the_layers_is_told(
     wrong = CliRunner().invoke(main, [*asked, "--key", "mime"])
     assert wrong.exit_code
     assert "no imputation 'mime'" in wrong.output
+
+
+def test_cells_out_of_reach_have_no_say(adata: AnnData, imputer: GNNImputer) -> None:
+    why = tl.explain(adata, "cell9", "gene1", imputer=imputer)
+    other = adata.copy()
+    near = {other.obs_names.get_loc("cell9")}
+    distances = other.obsp["gnnimpute_neighbors_distances"]
+    for _ in range(2):
+        near |= {int(cell) for one in near for cell in distances[one].indices}
+    far = np.setdiff1d(np.arange(adata.n_obs), [*near])
+    assert len(far) > 90
+    counts = other.layers["counts"].tolil()
+    counts[far, 5] = 1000
+    other.layers["counts"] = counts.tocsr()
+    again = tl.explain(other, "cell9", "gene1", imputer=imputer)
+    assert str(again) == str(why)

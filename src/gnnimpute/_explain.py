@@ -87,10 +87,12 @@ def explain(
         device=imputer.device,
         to_fit=False,
     )
+    at = _row(adata, adata.obs_names[chosen.cells], cell)
+    reached = chosen.graph.block(np.array([at])).cells  # no others have a say
+    chosen = chosen._replace(cells=chosen.cells[reached], graph=chosen.graph.among(reached))
+    names, here = adata.obs_names[chosen.cells], int(np.searchsorted(reached, at))
     imputer, (counts, graph) = read_by(imputer, adata, chosen)
-    names = adata.obs_names[chosen.cells]
     column = _column(adata, imputer, adata.var_names[chosen.genes], gene)
-    here = _row(adata, names, cell)
     source: dict[str, Any] = {"genes": [gene], "cells": [here]}
     ends = imputer.interval(counts, graph, level=level, output="counts", **source)  # says what such a model lacks
     mean, posterior = (
@@ -98,8 +100,8 @@ def explain(
         for e in ("mean", "posterior")
     )
     if stored := imputation_of(adata, key):
-        at: dict[str, Any] = {"cell": int(chosen.cells[here]), "among": here, "gene": gene}
-        warn_if_another(adata, imputer, key=stored, source=(counts, graph), **at)
+        there: dict[str, Any] = {"cell": int(chosen.cells[here]), "among": here, "gene": gene}
+        warn_if_another(adata, imputer, key=stored, source=(counts, graph), **there)
     weights = imputer.attention(counts, graph)[here].tocoo()
     others = weights.col != here
     order = np.argsort(-weights.data[others], kind="stable")
