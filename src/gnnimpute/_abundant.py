@@ -5,7 +5,8 @@ pair. Genes with many molecules have cells enough for a regression on all the ot
 are added to those of the pairs in the same equation,
 
 .. math:: \min_{\beta_g} \sum_i (1 + \lambda_{ig}) \left(\frac{y_{ig} - \lambda_{ig}}{1 + \lambda_{ig}}
-          - \frac{\lambda_{ig}}{1 + \lambda_{ig}} \sum_h \beta_{gh} u_{ih}\right)^2 + \alpha_g \|\beta_g\|^2,
+          - \frac{\lambda_{ig}}{1 + \lambda_{ig}} \sum_h (\beta^{\mathrm{pairs}}_{gh} + \beta_{gh}) u_{ih}\right)^2
+          + \alpha_g \|\beta_g\|^2,
 
 over non-zeros :math:`y` that were hidden, a fifth at a time, from what expects :math:`\lambda` of them: of values that
 it has read, a network knows too much.

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 N_COMPONENTS = 16
-"""Components: a regression for each gene, on its own cells, cannot bear many more."""
+"""Components besides the first, which is close to the mean: a regression for each gene, on its own cells, cannot bear
+many more."""
 N_PARTS = 5
 """Parts of the non-zeros, each predicted from the others."""
 GENES_AT_ONCE = 512

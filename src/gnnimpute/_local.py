@@ -20,9 +20,9 @@ class Local(nn.Module):
 
     .. math:: r_{kg} = E\left[\frac{\theta + \sum_{i \in k} y_{ig}}{\theta + \sum_{i \in k} \lambda_{ig}}\right]
 
-    is the gamma-Poisson posterior of a whole group, over what its dispersion may be: where its cells together show less
-    of a gene than is expected of them, or more, the expectation is put right. The group of a cell is the nearest of
-    some centres, in the components of the linear part, each in units of how far it moves predictions.
+    is the gamma-Poisson posterior of a whole group, averaged over what its dispersion may be: where its cells together
+    show less of a gene than is expected of them, or more, the expectation is put right. The group of a cell is the
+    nearest of some centres, in the components of the linear part, each in units of how far it moves predictions.
     :func:`gnnimpute._local_fit.fit_local` sets all this; until then it is not used.
 
     Shapes: components (s, r) -> factors (s, n_genes).

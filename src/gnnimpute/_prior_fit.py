@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Blocks = Iterable[tuple[Floats, ...]]
 
 DISPERSIONS = np.append(2.0 ** np.arange(-7.5, 8, 1.5), np.inf)
-"""Dispersions that are tried for each gene: from counts that the mean says next to nothing about, to pure Poisson."""
+"""Dispersions that are tried for each gene, times 1 + b where there is a Fano factor b: from counts that the mean says
+next to nothing about, to pure Poisson."""
 FANO_FACTORS = np.array([0, 0.05, 0.15, 0.5, 1.5])
 """Fano factors that are tried for each gene."""
 AVERAGE_WEIGHTS = np.array([0, 0.5])
