@@ -144,7 +144,10 @@ def test_a_device_that_is_quick_at_products_searches_many_cells(
 
 
 @pytest.mark.slow
-def test_approximate_neighbors_are_nearly_all_and_the_same_again(rng: np.random.Generator) -> None:
+def test_approximate_neighbors_are_nearly_all_and_the_same_again(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     points = rng.normal(size=(1500, 8)) + rng.normal(scale=4, size=(6, 8))[rng.integers(6, size=1500)]
     exact = NeighborGraph.from_embedding(points, n_neighbors=5)
     found, again, other = (
@@ -156,6 +159,20 @@ def test_approximate_neighbors_are_nearly_all_and_the_same_again(rng: np.random.
     for graph in (found, other):
         hits = (graph.indices[:, 1:, None] == exact.indices[:, None, 1:]).any(2)
         assert hits.mean() > 0.9
+        told = f"Neighbors of 1500 cells are approximate: {100 * _nearest.recall(points, graph.indices[:, 1:]):.1f} %"
+        assert told in caplog.text
+        share = hits[np.unique(np.linspace(0, 1499, 500).astype(int))].mean()
+        assert _nearest.recall(points, graph.indices[:, 1:]) == pytest.approx(share, abs=1e-6)
+
+
+def test_recall_is_the_share_of_the_nearest(rng: np.random.Generator) -> None:
+    points = rng.normal(size=(300, 4)).astype(np.float32) + 100
+    true = brute_force(points, 6)
+    assert _nearest.recall(points, true[:, 1:6]) == 1
+    assert _nearest.recall(points, np.column_stack([true[:, 1:4], true[:, [6, 6]]])) == pytest.approx(0.6)
+    same = np.repeat(points[:10], 30, axis=0)  # any of the identical cells is as near
+    own = np.repeat(np.arange(10) * 30, 30)
+    assert _nearest.recall(same, own[:, None] + (np.arange(300)[:, None] + np.arange(1, 6)) % 30) == 1
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +11,14 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+_log = logging.getLogger(__name__)
+
 _AT_ONCE, _AT_ONCE_ON_GPU = 2**22, 2**28
 """Distances held at once: 32 MiB, or a gibibyte of a GPU."""
 _IN_A_SET = 16
 """Others of which the nearest is found first."""
+_N_JUDGED, _LEAST_RECALL = 500, 0.9
+"""Points whose approximate neighbours are compared with the exact ones, and the share that is told of as too small."""
 
 
 def exact(
@@ -74,7 +79,21 @@ def approximate(points: NDArray[np.float32], k: int, rng: np.random.Generator) -
     if (found < 0).any():
         msg = "The approximate neighbour search left cells without neighbours: raise `exact_below` for an exact one."
         raise ValueError(msg)
-    return _without_self(found[:, : k + 1])
+    others = _without_self(found[:, : k + 1])
+    level = logging.INFO if (share := recall(points, others)) >= _LEAST_RECALL else logging.WARNING
+    _log.log(level, "Neighbors of %d cells are approximate: %.1f %% are among the nearest", len(points), 100 * share)
+    return others
+
+
+def recall(points: NDArray[np.float32], found: NDArray[np.int64]) -> float:
+    """Share of what was found, of shape (n_points, k), that is among the k nearest others, by some of the points."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = np.unique(np.linspace(0, len(points) - 1, _N_JUDGED).astype(np.int64))
+    nearest, _ = NearestNeighbors(algorithm="brute").fit(points).kneighbors(points[rows], found.shape[1] + 1)
+    distances = np.linalg.norm(points[found[rows]] - points[rows, None], axis=2)
+    # By distances, as identical cells are as near as each other.
+    return float((distances <= nearest[:, -1:] * (1 + 1e-4) + 1e-6).mean())
 
 
 def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
