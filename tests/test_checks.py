@@ -209,3 +209,20 @@ def test_helpers(counts: sp.csr_matrix) -> None:
     np.testing.assert_allclose(totals, np.median(counts.sum(axis=1).A1))
     sums = counts.sum(axis=0).A1
     assert sums[most_expressed(counts, 3)].min() >= np.sort(sums)[-3]
+
+
+@pytest.mark.parametrize(("copies", "status"), [(0, "pass"), (1, "fail")])
+def test_reads_are_told_from_molecules(copies: int, status: str) -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.lognormal(-3, 2, 2000), size=(400, 2000))
+    reads = counts + rng.poisson(copies * counts)  # of each molecule 1 + Poisson(1)
+    check = _checks.molecules(sp.csr_matrix(reads.astype(np.float32)))
+    assert check.status == status
+    assert check.said.endswith("genes that few cells show are 1")
+
+
+def test_of_genes_that_all_cells_show_it_cannot_be_told() -> None:
+    counts = np.random.default_rng(0).poisson(5, size=(400, 2000))
+    check = _checks.molecules(sp.csr_matrix(counts.astype(np.float32)))
+    assert check.status == "unknown"
+    assert check.said == "only 0 genes that few cells show: too few to tell"

@@ -65,7 +65,8 @@ def test_every_test_is_made(typed: anndata.AnnData) -> None:
     found = typed.uns["gnnimpute_evaluation"]
     checks = found["checks"].set_index("name")
     assert list(checks.index) == [
-        "null_gain", "null_correlation", "split", "zeros", "variance", "correlation", "calibration", "seeds",
+        "molecules", "null_gain", "null_correlation", "split", "zeros", "variance", "correlation", "calibration",
+        "seeds",
     ]  # fmt: skip
     assert set(checks["status"]) <= {"pass", "fail", "unknown"}
     assert checks.loc["null_gain", "status"] == "pass"
@@ -250,7 +251,7 @@ def test_cells_without_a_label_are_in_no_group(typed: anndata.AnnData, missing: 
     groups = found["parts"][found["parts"]["by"] == "cells by group"]
     assert dict(zip(groups["part"], groups["n"], strict=True)) == {"type 0": 90, "type 1": 90, "type 2": 90}
     assert list(found["groups"]["group"]) == [*[""] * 30, *typed.obs["type"].iloc[30:]]
-    assert len(found["checks"]) == 8
+    assert len(found["checks"]) == 9
 
 
 def test_where_only_cells_that_fail_have_a_label_there_is_one_group(typed: anndata.AnnData) -> None:
@@ -262,7 +263,7 @@ def test_where_only_cells_that_fail_have_a_label_there_is_one_group(typed: annda
     gi.tl.evaluate(adata, cluster_key="label", seeds=[0], **FEW | {"checks": True})
     found = adata.uns["gnnimpute_evaluation"]
     assert "cells by group" not in set(found["parts"]["by"])
-    assert len(found["checks"]) == 8
+    assert len(found["checks"]) == 9
 
 
 def test_a_column_without_labels_is_refused_before_any_training(

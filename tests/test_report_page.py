@@ -150,7 +150,7 @@ def test_where_it_does_not_help_the_headline_says_only_that(whole: anndata.AnnDa
 
     found = whole.uns["gnnimpute_evaluation"]
     checks = found["checks"].assign(status="fail")
-    for verdict, but in (("helps", "8 of 8 tests"), ("no gain", "")):
+    for verdict, but in (("helps", "9 of 9 tests"), ("no gain", "")):
         judged = found | {"verdict": verdict, "checks": checks}
         seen = headline(judged | {"text": told(judged)})
         assert seen.but.startswith(but)

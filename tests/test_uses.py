@@ -9,12 +9,22 @@ import pytest
 
 from gnnimpute._uses import NEVER_SHOWN, TESTED, failures, uses
 
-NAMES = ["null_gain", "null_correlation", "split", "zeros", "variance", "correlation", "calibration", "seeds"]
+NAMES = [
+    "molecules",
+    "null_gain",
+    "null_correlation",
+    "split",
+    "zeros",
+    "variance",
+    "correlation",
+    "calibration",
+    "seeds",
+]
 
 
 def checks(status: str = "pass", **others: str) -> pd.DataFrame:
     rows = [{"name": n, "question": f"Is {n} right?", "said": f"{n} is 3", "status": status} for n in NAMES]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(advice="Beware.")
     return table.assign(status=[others.get(name, status) for name in table["name"]])
 
 
@@ -51,4 +61,13 @@ def test_every_use_names_tests_that_there_are() -> None:
 
 def test_failures_are_counted() -> None:
     assert failures(checks()) == ""
-    assert failures(checks(split="fail", zeros="fail")).startswith("2 of 8 tests")
+    assert failures(checks(split="fail", zeros="fail")).startswith("2 of 9 tests")
+
+
+def test_of_copies_a_gain_is_not_shown() -> None:
+    look = uses(checks(molecules="fail"), gain="pass")[0]
+    assert (look.status, look.answer) == ("unknown", "not shown")
+    assert look.why.startswith("Is molecules right? molecules is 3.")
+    assert uses(checks(molecules="fail"), gain="fail")[0].answer == "NO"
+    before = checks()  # an evaluation of before there was this test
+    assert uses(before[before["name"] != "molecules"], gain="pass")[0].answer == "yes"

@@ -27,15 +27,25 @@ def found(over: dict[str, tuple[float, float]], **changes: Any) -> dict[str, Any
         {"by": ["cells by group"] * 2, "part": ["T", "B"], "n": 50, "predicted": [0.1, -0.02],
          "predicted_low": [0.05, -0.1]}
     )  # fmt: skip
-    names = ["null_gain", "null_correlation", "split", "zeros", "variance", "correlation", "calibration", "seeds"]
+    names = [
+        "molecules",
+        "null_gain",
+        "null_correlation",
+        "split",
+        "zeros",
+        "variance",
+        "correlation",
+        "calibration",
+        "seeds",
+    ]
     checks = pd.DataFrame(
         {
             "name": names,
-            "question": ["Is it true?"] * 8,
-            "said": ["0.3"] * 8,
-            "line": ["at most 0.1"] * 8,
-            "status": ["fail", *["pass"] * 7],
-            "advice": ["Beware."] * 8,
+            "question": ["Is it true?"] * 9,
+            "said": ["0.3"] * 9,
+            "line": ["at most 0.1"] * 9,
+            "status": ["pass", "fail", *["pass"] * 7],
+            "advice": ["Beware."] * 9,
         }
     )
     table_and = {"estimate": "mean", "checks": checks, "methods": table, "parts": parts, "verdict": verdict_of(table)}
@@ -66,7 +76,7 @@ def test_numbers_are_said() -> None:
     assert "it finds 40 % [30, 50]" in text
     assert "most in T, 10.0 %; NOT clearly in B -2.0 %" in text
     assert "about as well" not in text
-    assert "\n  1 of 8 tests for false signals FAILED" in text
+    assert "\n  1 of 9 tests for false signals FAILED" in text
     assert "\n    yes       look at genes in plots" in text
     assert "\n    not shown test for differential expression" in text
     assert "FAILED  Is it true? 0.3; line: at most 0.1.\n            Beware." in text

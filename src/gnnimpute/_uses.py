@@ -27,7 +27,7 @@ LOOK = "look at genes in plots, and find candidates to test on the counts"
 TESTED = {
     "say that a gene is on in a group": ("zeros",),
     "compare how much cells of a group differ": ("variance",),
-    "read intervals, and how likely a zero is a dropout": ("calibration",),
+    "read intervals, and how likely a zero is a dropout": ("calibration", "molecules"),
     "expect the same values from another seed": ("seeds",),
 }
 """Uses that a test can show to be safe: it is one where the test passes."""
@@ -60,10 +60,13 @@ def uses(checks: pd.DataFrame, *, gain: Status) -> list[Use]:
     if not len(checks):
         return []
     rows = checks.set_index("name")
+    why = _GAIN[gain]
+    if gain == "pass" and (kind := rows[rows.index == "molecules"])["status"].eq("fail").any():
+        gain, why = "unknown", f"{kind.iloc[0]['question']} {kind.iloc[0]['said']}. {kind.iloc[0]['advice']}"
     return [
-        Use(LOOK, gain, ANSWERS[gain], _GAIN[gain]),
-        *(_shown_by(rows.loc[list(names)], use) for use, names in TESTED.items()),
-        *(_never_shown_by(rows.loc[list(names)], use) for use, names in NEVER_SHOWN.items()),
+        Use(LOOK, gain, ANSWERS[gain], why),
+        *(_shown_by(rows[rows.index.isin(names)], use) for use, names in TESTED.items()),
+        *(_never_shown_by(rows[rows.index.isin(names)], use) for use, names in NEVER_SHOWN.items()),
     ]
 
 
