@@ -115,3 +115,28 @@ def test_batches_of_the_prepared_graph_are_remembered(adata, caplog):
     pp.prepare(adata, **PREPARE)
     tl.impute(adata, imputer=imputer)
     assert len(warnings_of(caplog)) == 1
+
+
+def test_neighbors_within_batches_are_told_of_by_an_imputer_without(adata, caplog):
+    imputer = tl.fit(adata, config=TINY, use_rep="X_rep")
+    tl.impute(adata, imputer=imputer, use_rep="X_rep", batch_key="donor")
+    assert len(warnings_of(caplog)) == 1
+    one = adata[adata.obs["donor"] == "a"].copy()  # then it does not matter
+    tl.impute(one, imputer=imputer, use_rep="X_rep", batch_key="donor")
+    batched = tl.fit(adata, config=TINY, use_rep="X_rep", batch_key="donor")
+    tl.impute(one, imputer=batched, use_rep="X_rep")
+    assert warnings_of(caplog) == []
+
+
+def test_a_graph_without_its_description_is_taken(adata, caplog):
+    pp.prepare(adata, **PREPARE)
+    imputer = tl.fit(adata, config=TINY)
+    del adata.uns["gnnimpute_neighbors"]
+    tl.impute(adata, imputer=imputer, neighbors_key="gnnimpute_neighbors")
+    assert warnings_of(caplog) == []
+
+
+def test_marks_of_cells_alone_are_taken_where_nothing_was_prepared(adata):
+    adata.obs["gnnimpute_pass"] = np.arange(90) > 3
+    tl.impute(adata, config=TINY, use_rep="X_rep")
+    assert adata.uns["gnnimpute"]["n_cells"] == 86

@@ -373,7 +373,7 @@ def test_another_value_than_the_layers_is_told(
     assert "no imputation 'mime'" in wrong.output
 
 
-def test_cells_out_of_reach_have_no_say(adata: AnnData, imputer: GNNImputer) -> None:
+def test_cells_out_of_reach_have_no_say(adata: AnnData, imputer: GNNImputer, monkeypatch: pytest.MonkeyPatch) -> None:
     why = tl.explain(adata, "cell9", "gene1", imputer=imputer)
     other = adata.copy()
     near = {other.obs_names.get_loc("cell9")}
@@ -385,5 +385,20 @@ def test_cells_out_of_reach_have_no_say(adata: AnnData, imputer: GNNImputer) -> 
     counts = other.layers["counts"].tolil()
     counts[far, 5] = 1000
     other.layers["counts"] = counts.tocsr()
-    again = tl.explain(other, "cell9", "gene1", imputer=imputer)
+    with monkeypatch.context() as here:
+        read, transform = [], GNNImputer.transform
+        here.setattr(
+            GNNImputer, "transform", lambda self, x, *a, **o: read.append(x.shape[0]) or transform(self, x, *a, **o)
+        )
+        again = tl.explain(other, "cell9", "gene1", imputer=imputer)
     assert str(again) == str(why)
+    assert set(read) == {len(near)}
+
+
+def test_a_name_of_a_modelled_gene_and_of_another_is_no_trouble(adata: AnnData) -> None:
+    twice = adata.copy()
+    twice.var_names = [*adata.var_names[:79], "gene3"]  # the last did not pass
+    imputer = tl.fit(twice, config=Config(n_hidden=4, n_latent=2, n_epochs=1))
+    tl.impute(twice, imputer=imputer, output="counts")
+    why = tl.explain(twice, "cell9", "gene3", imputer=imputer)
+    assert why.mean == pytest.approx(twice.layers["gnnimpute"][twice.obs_names.get_loc("cell9"), 3], rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import anndata as ad
@@ -165,11 +166,26 @@ def test_approximate_neighbors_are_nearly_all_and_the_same_again(
         assert _nearest.recall(points, graph.indices[:, 1:]) == pytest.approx(share, abs=1e-6)
 
 
+def test_a_small_recall_is_warned_of(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nearest, "recall", lambda *_: 0.89)
+    monkeypatch.setattr("pynndescent.NNDescent", lambda *_, **__: SimpleNamespace(neighbor_graph=(found, None)))
+    found = np.arange(50)[:, None] + np.arange(4) - np.arange(50)[:, None] // 47 * 4
+    _nearest.approximate(rng.normal(size=(50, 2)).astype(np.float32), 3, rng)
+    assert caplog.record_tuples == [
+        ("gnnimpute._nearest", 30, "Neighbors of 50 cells are approximate: 89.0 % are among the nearest")
+    ]
+
+
 def test_recall_is_the_share_of_the_nearest(rng: np.random.Generator) -> None:
     points = rng.normal(size=(300, 4)).astype(np.float32) + 100
     true = brute_force(points, 6)
     assert _nearest.recall(points, true[:, 1:6]) == 1
     assert _nearest.recall(points, np.column_stack([true[:, 1:4], true[:, [6, 6]]])) == pytest.approx(0.6)
+    tiny = np.float32(1e-7) * points
+    assert _nearest.recall(tiny, true[:, 1:6]) == 1
+    assert _nearest.recall(tiny, rng.integers(300, size=(300, 5))) < 0.1
     same = np.repeat(points[:10], 30, axis=0)  # any of the identical cells is as near
     own = np.repeat(np.arange(10) * 30, 30)
     assert _nearest.recall(same, own[:, None] + (np.arange(300)[:, None] + np.arange(1, 6)) % 30) == 1

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from gnnimpute import Config, pp, tl
-from gnnimpute._inputs import counts_of, embedding_of, warn_if_selected
+from gnnimpute._inputs import counts_of, embedding_of, warn_if_selected, warn_of_other_counts
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_counts_come_from_the_named_layer_then_from_counts_then_from_x(adata):
 
 def test_another_layer_than_counts_is_warned_about(adata, caplog):
     adata.layers["counts"] = adata.layers["spliced"] = adata.X
-    counts_of(adata, "spliced", allow_non_counts=False)
+    warn_of_other_counts(adata, "spliced")
     assert "layer='spliced'" in caplog.text
 
 

@@ -68,6 +68,12 @@ def test_raw_of_the_same_genes_is_a_layer(
     read = gi.io.read(tmp_path / f"x.{kind}", lazy=True)
     assert (read.layers["raw"].compute() != adata.raw.X).nnz == 0
     assert ".raw becomes layers['raw']" in caplog.text
+    caplog.clear()
+    adata.layers["raw"] = adata.X.copy()
+    gi.io.write(adata, tmp_path / f"both.{kind}")
+    both = gi.io.read(tmp_path / f"both.{kind}", lazy=True)
+    assert (both.layers["raw"].compute() != adata.layers["raw"]).nnz == 0
+    assert ".raw is left out" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [".zarr", ".h5ad"])

@@ -206,6 +206,8 @@ def test_cells_without_a_group_are_named(index: Callable[..., float]) -> None:
         index(["a", "b"], None)
     with pytest.raises(ValueError, match="labels has no group for 1 cells, first for number 1"):
         index(pd.Series(["a", None]), [0, 1])
+    with pytest.raises(ValueError, match="labels has no group for 1 cells, first for number 1"):
+        index(["a", np.nan], ["x", "y"])
     for missing in (np.nan, pd.NA):
         with pytest.raises(ValueError, match="clusters has no group for 1 cells, first for number 0"):
             index(["a", "b"], pd.Series([missing, "x"], dtype="object"))

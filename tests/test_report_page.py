@@ -251,17 +251,17 @@ LONG = "CD4-positive, alpha-beta memory T cell, CD45RO-positive, type {:03}"
 
 @pytest.mark.parametrize(("n_types", "name"), [(51, LONG), (12, LONG), (51, "{:03} T cell")])
 def test_many_or_long_names_of_groups_are_numbers_in_pictures(n_types: int, name: str, tmp_path: Path) -> None:
-
     adata = many(n_types, name)
     gi.report.write(adata, tmp_path / "a.html", cluster_key="kind")
     text, _ = read(tmp_path / "a.html")
-    listed = re.search(r'<ol class="groups">(.*?)</ol>', text, re.DOTALL)
+    listed = re.search(r'<ul class="groups">(.*?)</ul>', text, re.DOTALL)
     assert listed is not None
-    assert re.findall("<li>(.*?)</li>", listed[1]) == [name.format(number) for number in range(n_types)]
+    expected = [f"g{number + 1}: {name.format(number)}" for number in range(n_types)]
+    assert re.findall("<li>(.*?)</li>", listed[1]) == expected
     seen = shown(adata, key="gnnimpute", cluster_key="kind", genes=None)
-    assert seen.tags == [str(number) for number in range(1, n_types + 1)]
+    assert seen.tags == [f"g{number}" for number in range(1, n_types + 1)]  # which no number of a cluster looks like
     (dots,) = re.findall(r'aria-label="Markers by group, imputed".*?</svg>', text, re.DOTALL)
-    drawn = set(re.findall(r"<text[^>]*>(\d+)</text>", dots)) & set(seen.tags)
+    drawn = set(re.findall(r"<text[^>]*>(g\d+)</text>", dots)) & set(seen.tags)
     n_drawn = min(n_types, 24)
     assert len(drawn) == n_drawn
     assert text.count("The 24 largest of 51 groups; 27 are left out.") == (4 if n_types > 24 else 0)

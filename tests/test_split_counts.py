@@ -26,8 +26,10 @@ def adata(counts: sp.csr_matrix) -> AnnData:
 
 @pytest.mark.parametrize("dispersion", [None, 2.0, np.inf, np.geomspace(1e-2, 1e4, 60)])
 def test_the_parts_are_the_counts(adata: AnnData, dispersion: Any) -> None:
+    adata.uns["other"] = {"estimate": "mean", "unit": "counts"}  # what an imputation with another key_added leaves
+    adata.obs["other_depth"], adata.var["other_modelled"] = 1.0, True
     before = adata.copy()
-    first, second = pp.split_counts(adata, share=0.7, dispersion=dispersion, rng=3)
+    first, second = pp.split_counts(adata, share=0.7, inverse_dispersion=dispersion, rng=3)
     assert_equal(adata, before, exact=True)
     assert (adata.layers["counts"] != (first.X + second.X)).nnz == 0
     for part in (first, second):
@@ -42,10 +44,20 @@ def test_the_parts_are_the_counts(adata: AnnData, dispersion: Any) -> None:
         assert not any(len(slot) for slot in (part.layers, part.obsm, part.obsp, part.uns))
         assert part.raw is None
     assert first.X.sum() / adata.layers["counts"].sum() == pytest.approx(0.7, abs=0.05)
-    again, _ = pp.split_counts(adata, share=0.7, dispersion=dispersion, rng=3)
+    again, _ = pp.split_counts(adata, share=0.7, inverse_dispersion=dispersion, rng=3)
     assert (again.X != first.X).nnz == 0
-    other, _ = pp.split_counts(adata, share=0.7, dispersion=dispersion, rng=4)
+    other, _ = pp.split_counts(adata, share=0.7, inverse_dispersion=dispersion, rng=4)
     assert (other.X != first.X).nnz
+
+
+def test_inverse_dispersions_go_by_the_names_of_genes(adata: AnnData) -> None:
+    sizes = pd.Series(np.geomspace(1e-2, 1e4, 60), index=adata.var_names)
+    first, _ = pp.split_counts(adata, inverse_dispersion=sizes, rng=0)
+    for given in (sizes.to_numpy(), sizes[::-1]):
+        other, _ = pp.split_counts(adata, inverse_dispersion=given, rng=0)
+        assert (first.X != other.X).nnz == 0
+    with pytest.raises(ValueError, match="inverse_dispersion is nan for gene '7'"):
+        pp.split_counts(adata, inverse_dispersion=sizes.drop("7"))
 
 
 def correlated(counts: np.ndarray, **options: Any) -> float:
@@ -61,18 +73,18 @@ def test_parts_are_independent_if_the_counts_are_as_said(share: float) -> None:
     negative = rng.poisson(rng.gamma(size, mean / size, size=(4000, 40))).astype(np.float32)
     least = 3 / np.sqrt(4000 * 40)  # three standard deviations of a mean of 40 correlations
     assert abs(correlated(poisson, share=share)) < least
-    assert abs(correlated(poisson, share=share, dispersion=np.inf)) < least
-    assert abs(correlated(negative, share=share, dispersion=size)) < least
+    assert abs(correlated(poisson, share=share, inverse_dispersion=np.inf)) < least
+    assert abs(correlated(negative, share=share, inverse_dispersion=size)) < least
     # Cells that differ have this in common, and Poisson counts that are split as if cells differed, the contrary.
     assert correlated(negative, share=share) > 0.3
-    assert correlated(poisson, share=share, dispersion=size) < -0.3
+    assert correlated(poisson, share=share, inverse_dispersion=size) < -0.3
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_each_part_is_negative_binomial_too(share: float) -> None:
     rng, mean, size = np.random.default_rng(1), 6.0, 2.0
     counts = rng.poisson(rng.gamma(size, mean / size, size=(50_000, 1))).astype(np.float32)
-    first, _ = pp.split_counts(AnnData(sp.csr_matrix(counts)), share=share, dispersion=size)
+    first, _ = pp.split_counts(AnnData(sp.csr_matrix(counts)), share=share, inverse_dispersion=size)
     part = first.X.toarray()
     assert part.mean() == pytest.approx(share * mean, rel=0.02)
     assert part.var() == pytest.approx(share * mean + share * mean**2 / size, rel=0.05)  # of size share * size
@@ -82,9 +94,12 @@ def test_each_part_is_negative_binomial_too(share: float) -> None:
     ("options", "problem"),
     [
         ({"share": 1}, "share=1: give the share of the molecules that the first part gets"),
-        ({"dispersion": [1.0, 2.0]}, r"dispersion has shape \(2,\): give a number, or one for each of 60 genes"),
-        ({"dispersion": 0}, "dispersion is 0 for gene '0': sizes are above 0"),
-        ({"dispersion": [np.nan, *[1.0] * 59]}, "dispersion is nan for gene '0'"),
+        (
+            {"inverse_dispersion": [1.0, 2.0]},
+            r"inverse_dispersion has shape \(2,\): give a number, or one for each of 60 genes",
+        ),
+        ({"inverse_dispersion": 0}, "inverse_dispersion is 0 for gene '0': give numbers above 0"),
+        ({"inverse_dispersion": [np.nan, *[1.0] * 59]}, "inverse_dispersion is nan for gene '0'"),
         ({"layer": "log"}, "not a count"),
     ],
 )

@@ -109,7 +109,10 @@ def test_a_table_is_never_dense(tmp_path):
         ("cell\nAAAC\n", "1 fields in its first line and 1 in its second"),
         ("a,b,c,d\nx,1\n", "4 fields in its first line and 2 in its second"),
         ("cell,ACTB,CD3D\nx,1,2\ny,1\n", r"row 2 \(y\) has 1 values in 2 columns"),
-        ('gene,c1,c2\nACTB,"1,5",3\n', r"column c1 holds '1,5', which is not a number. Write decimals with a point."),
+        (
+            'gene,c1,c2\nACTB,"1,5",3\n',
+            r"column c1 holds '1,5', which is not a number. Write decimals with a point, and",
+        ),
         ("gene,chr,c1\nACTB,chr7,3\n", r"row 1 \(ACTB\), column chr holds 'chr7', which is not a number"),
         ("cell,ACTB,CD3D\nx,1,\n", r"row 1 \(x\), column CD3D holds ''"),
         ("cell,ACTB,CD3D\nx,1,NA\n", r"column CD3D holds 'NA'"),

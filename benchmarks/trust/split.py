@@ -69,8 +69,8 @@ def shares(adata: AnnData, *, seed: int, size: float | None, config: gi.Config |
     ways: dict[str, Any] = {"in two parts": None}
     if size is not None and np.isfinite(size):
         ways["in two parts, with the dispersion"] = size
-    for name, dispersion in ways.items():
-        first, second = gi.pp.split_counts(adata, dispersion=dispersion, rng=seed)
+    for name, size_of_parts in ways.items():
+        first, second = gi.pp.split_counts(adata, inverse_dispersion=size_of_parts, rng=seed)
         rows[name] = false(second, found(first, seed=seed, config=config))
     return rows
 

@@ -28,7 +28,7 @@ LIGHT = "#D0D0D0"
 """Cells that are there, and no more: such as those that were not modelled."""
 
 GROUPS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MORE_GROUPS = ("#882255", "#999933", "#332288", "#661100", "#44AA99", "#9970DD", "#888888")
+MORE_GROUPS = ("#882255", "#999933", "#332288", "#661100", "#44AA99", "#9970DD", "#AA4499")
 """Colours of groups, seven that everybody can tell apart, then seven more; each seven have a marker of their own."""
 
 MARKERS = "osD^vPX"
@@ -153,7 +153,11 @@ def on_scale(adata: AnnData, columns: ArrayLike, *, layer: str, key: str) -> NDA
     counts, cells are brought to the same total.
     """
     about = about_of(adata, key)
-    matrix, where = matrix_of(adata, layer)
+    try:
+        matrix, where = matrix_of(adata, layer)
+    except KeyError as error:
+        msg = f"{error.args[0]} Name what to compare with: layer=."
+        raise KeyError(msg) from None
     counts = by_cells(matrix, where=where, allow_non_counts=True) if is_lazy(matrix) else sp.csr_matrix(matrix)
     values = np.concatenate([*each(counts, _columns, columns)])
     if about["output"] == "counts":

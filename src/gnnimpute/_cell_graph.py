@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def from_embedding(
@@ -70,7 +70,7 @@ def warn_if_torn(adata: AnnData, cells: NDArray[np.int64], graph: NeighborGraph,
     params = adata.uns[key].get("params", {}) if key in graphs_of(adata) else {}
     if key != _keys.NEIGHBORS or "k" not in params:
         if alone := int((degree == 0).sum()):
-            log.warning(
+            _log.warning(
                 "%d of %d cells have no neighbors in adata.uns[%r], as after leaving out cells: each is read alone. "
                 "Make the graph anew.",
                 *(alone, graph.n_cells, key),
@@ -81,7 +81,7 @@ def warn_if_torn(adata: AnnData, cells: NDArray[np.int64], graph: NeighborGraph,
         batches = adata.obs[batch_key].astype("category").cat.codes.to_numpy(dtype=np.int64)[cells] + 1
         others = np.where(batches > 0, np.bincount(batches)[batches] - 1, 0)  # of cells without one nothing is known
     if torn := int((degree < np.minimum(others, int(params["k"]))).sum()):
-        log.warning(
+        _log.warning(
             "%d of %d cells have lost neighbors, as after leaving out cells: run gi.pp.prepare(adata) again, which "
             "finds others.",
             *(torn, graph.n_cells),

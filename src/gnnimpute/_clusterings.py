@@ -52,14 +52,15 @@ def _groups(labels: Any, clusters: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Group of each cell, of both."""
     groupings = []
     for name, groups in {"labels": labels, "clusters": clusters}.items():
-        values = np.asarray(groups)
+        # Of a list with gaps among texts, numpy would make texts of the gaps.
+        values = np.asarray(groups) if hasattr(groups, "dtype") else np.asarray(groups, dtype=object)
         if values.ndim != 1:
             msg = f"{name} must be the group of each cell, but is {groups!r}: give a column, such as adata.obs['type']."
             raise ValueError(msg)
         if missing := [cell for cell, group in enumerate(values.tolist()) if _is_missing(group)]:
             msg = f"{name} has no group for {len(missing)} cells, first for number {missing[0]}: leave these cells out."
             raise ValueError(msg)
-        groupings.append(values)
+        groupings.append(np.asarray(groups))
     if len(groupings[0]) != len(groupings[1]):
         n_cells = [len(values) for values in groupings]
         msg = f"labels are of {n_cells[0]} cells, but clusters of {n_cells[1]}: give both of the same cells."

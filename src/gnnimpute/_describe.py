@@ -165,7 +165,7 @@ def model(path: Path) -> str:
             f"  genes     {len(genes):,}: {', '.join(genes[:5])}{', ...' if len(genes) > 5 else ''}",
             f"  training  {len(losses)} epochs, the best is number {imputer.best_epoch_ + 1} with validation loss "
             f"{losses[imputer.best_epoch_]:.4f}{_ended(settings)}",
-            f"  neighbors {_settings(settings.get('fitted_with', {})) or 'of a graph that was given'}",
+            f"  neighbors {_neighbors(settings)}",
             f"  scale     normalised to a total of {imputer.target_total_:.4g}",
             f"  settings  {_settings(settings['params'])}",
         ]
@@ -186,6 +186,12 @@ def _result(key: str, about: Mapping[str, Any]) -> list[str]:
 def _ended(about: Mapping[str, Any]) -> str:
     """How the training ended, if not by itself."""
     return ", interrupted by hand" if about.get("interrupted") else ""
+
+
+def _neighbors(about: Mapping[str, Any]) -> str:
+    """Where the neighbours of a fit were from."""
+    unknown = "not recorded" if about.get("blind_validation") else "of a graph that was given"
+    return _settings(about.get("fitted_with", {})) or unknown
 
 
 def _settings(params: Mapping[str, Any]) -> str:

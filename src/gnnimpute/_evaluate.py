@@ -105,9 +105,11 @@ def evaluate(
     ------
     KeyError
         If the layer, the embedding or a column does not exist.
+    TypeError
+        If `quality` has what is no limit.
     ValueError
-        If the matrix does not hold counts, nothing passes quality control, `estimate` is ``detected``, the column
-        `cluster_key` holds many different numbers or nothing, or ``uns[key_added]`` holds something else.
+        If the matrix does not hold counts, `adata` is a part of a file, nothing passes quality control, `estimate` is
+        ``detected``, `cluster_key` holds many different numbers or nothing, or ``uns[key_added]`` something else.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from gnnimpute._attribution import integrated_gradients
 from gnnimpute._counts import divisors, totals
 from gnnimpute._explanation import Explanation
 from gnnimpute._fit import read_by
-from gnnimpute._genes import positions
+from gnnimpute._genes import positions, shared
 from gnnimpute._modelled import as_imputed, imputation_of, modelled
 from gnnimpute._named_groups import check_groups, groups_of
 from gnnimpute._names import suggestion
@@ -100,8 +100,9 @@ def explain(
         for e in ("mean", "posterior")
     )
     if stored := imputation_of(adata, key):
-        there: dict[str, Any] = {"cell": int(chosen.cells[here]), "among": here, "gene": gene}
-        warn_if_another(adata, imputer, key=stored, source=(counts, graph), **there)
+        genes = shared(adata.var_names, imputer.genes_, preferred=chosen.genes)
+        there = int(chosen.cells[here]), int(genes[adata.var_names[genes] == gene][0])
+        warn_if_another(adata, imputer, key=stored, source=(counts, graph), at=there, cell=here, gene=gene)
     weights = imputer.attention(counts, graph)[here].tocoo()
     others = weights.col != here
     order = np.argsort(-weights.data[others], kind="stable")

@@ -13,7 +13,7 @@ from gnnimpute._blocks import require_in_memory
 from gnnimpute._config import Config
 from gnnimpute._genes import align, shared
 from gnnimpute._imputer import GNNImputer
-from gnnimpute._inputs import require_anndata
+from gnnimpute._inputs import require_anndata, warn_of_other_counts
 from gnnimpute._modelled import modelled
 from gnnimpute._sample import training_part
 from gnnimpute._training import given_seed
@@ -92,6 +92,7 @@ def fit(
     require_anndata(adata)
     check_config(config)
     check_rng(rng)
+    warn_of_other_counts(adata, layer)
     chosen = modelled(
         adata,
         layer=layer,
@@ -119,9 +120,10 @@ def fitted(
 
 def warn_of_another_graph(imputer: GNNImputer, adata: AnnData, chosen: Modelled) -> None:
     """Say so if the imputer is to read neighbours of another kind than those that it was fitted with."""
-    before, now = imputer.origin_.get("fitted_with", {}), chosen.where(adata)
-    batched = before.get("batch_key") in adata.obs  # other cells need not have these batches
-    if any(now.get(name) != value for name, value in before.items() if batched or name != "batch_key"):
+    before, now = dict(imputer.origin_.get("fitted_with", {})), chosen.where(adata)
+    if not chosen.has_batches(adata, before.get("batch_key")):
+        before.pop("batch_key", None)
+    if before and before != now:
         told = (", ".join(f"{name}={value!r}" for name, value in where.items()) for where in (before, now))
         _log.warning("The imputer was fitted with neighbors by %s, and is to read those by %s: give the same.", *told)
 

@@ -51,8 +51,6 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | Non
     """
     require_anndata(adata)
     matrix, where = matrix_of(adata, layer)
-    if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
-        _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
     if is_lazy(matrix):
         return by_cells(matrix, where=where, allow_non_counts=allow_non_counts)
     try:
@@ -104,9 +102,16 @@ def layer_of(adata: AnnData, layer: str | None) -> str | None:
     return None if prepared is None else str(prepared)
 
 
+def warn_of_other_counts(adata: AnnData, layer: str | None) -> None:
+    """Say so if what comes next would read other counts than these by default."""
+    if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
+        _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
+
+
 def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
     _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
+    warn_of_other_counts(adata, layer)
     if (
         _keys.COUNTS not in adata.layers
         or layer is not None

@@ -41,7 +41,10 @@ def read_lazy(path: Path) -> AnnData:
         read = {name: anndata.io.read_elem(part) for name, part in parts.items()}
         matrices = _matrices(root)
     if "raw" in root and hasattr(root["raw"], "keys"):  # else it is stored as nothing
-        fate = "becomes layers['raw']" if _raw(root) else "is left out, as it has other genes than X"
+        is_kept = bool(_raw(root)) and "raw" not in root.get("layers", {})
+        fate = (
+            "becomes layers['raw']" if is_kept else "is left out (its genes are not those of X, or layers has a 'raw')"
+        )
         _log.warning("%s: .raw %s; what is read a few cells at a time is X and the layers.", path, fate)
     return anndata.AnnData(
         X=_lazy(matrices.pop("X"), path, "X") if "X" in matrices else None,

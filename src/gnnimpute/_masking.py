@@ -67,7 +67,7 @@ def hide_molecules(counts: sp.csr_matrix, rate: float, rng: np.random.Generator)
 
 
 def hide_overdispersed(
-    counts: sp.csr_matrix, rate: float, rng: np.random.Generator, *, dispersion: NDArray[np.float64]
+    counts: sp.csr_matrix, rate: float, rng: np.random.Generator, *, size: NDArray[np.float64]
 ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Split the molecules of every entry so that the parts of negative binomial counts are independent.
 
@@ -81,17 +81,17 @@ def hide_overdispersed(
         Share of the molecules that is hidden, on average.
     rng
         Source of randomness.
-    dispersion
+    size
         Size of the negative binomial of each gene, of shape (n_genes,); infinite for Poisson counts.
 
     Returns
     -------
     What is kept and what is hidden: two matrices that sum to `counts`, without explicit zeros.
     """
-    size = dispersion[counts.indices]
+    own = size[counts.indices]
     share = np.full(counts.nnz, rate)
-    some = np.isfinite(size)
-    share[some] = rng.beta(rate * size[some], (1 - rate) * size[some])
+    some = np.isfinite(own)
+    share[some] = rng.beta(rate * own[some], (1 - rate) * own[some])
     return _split(counts, rng.binomial(counts.data.astype(np.int64), share))
 
 

@@ -46,8 +46,14 @@ class Modelled(NamedTuple):
         """Where neighbours were sought: the graph or the embedding, and within which batches."""
         found = {name: str(self.source.get(name, "")) for name in ("neighbors_key", "use_rep", "batch_key")}
         if found["neighbors_key"] == _keys.NEIGHBORS:
-            found["batch_key"] = str(adata.uns[_keys.NEIGHBORS].get("params", {}).get("batch_key", ""))
+            found["batch_key"] = str(adata.uns.get(_keys.NEIGHBORS, {}).get("params", {}).get("batch_key", ""))
+        if not self.has_batches(adata, found["batch_key"]):
+            found["batch_key"] = ""
         return {name: value for name, value in found.items() if value}
+
+    def has_batches(self, adata: AnnData, batch_key: str | None) -> bool:
+        """Whether the modelled cells are of two batches or more."""
+        return batch_key in adata.obs and len(adata.obs[batch_key].iloc[self.cells].dropna().unique()) > 1
 
 
 def modelled(
@@ -65,7 +71,7 @@ def modelled(
     """Resolve all keys into arrays; nothing is changed. What only a fit needs is left out where none is to come."""
     layer = layer_of(adata, layer)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
-    if _keys.PASS in adata.obs and _keys.PASS not in adata.var:
+    if {_keys.PASS, _keys.SIZE_FACTOR} <= set(adata.obs) and _keys.PASS not in adata.var:
         msg = (
             f"adata.obs has {_keys.PASS!r}, but adata.var has not, as after anndata.concat: genes that did not pass "
             "would be modelled. Run gi.pp.prepare again."

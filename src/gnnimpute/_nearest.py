@@ -93,7 +93,7 @@ def recall(points: NDArray[np.float32], found: NDArray[np.int64]) -> float:
     nearest, _ = NearestNeighbors(algorithm="brute").fit(points).kneighbors(points[rows], found.shape[1] + 1)
     distances = np.linalg.norm(points[found[rows]] - points[rows, None], axis=2)
     # By distances, as identical cells are as near as each other.
-    return float((distances <= nearest[:, -1:] * (1 + 1e-4) + 1e-6).mean())
+    return float((distances <= nearest[:, -1:] * (1 + 1e-4) + 1e-6 * points.std()).mean())
 
 
 def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:

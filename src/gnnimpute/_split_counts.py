@@ -22,7 +22,7 @@ def split_counts(
     adata: AnnData,
     *,
     share: float = 0.5,
-    dispersion: ArrayLike | None = None,
+    inverse_dispersion: ArrayLike | None = None,
     layer: str | None = None,
     rng: np.random.Generator | int | None = 0,
 ) -> tuple[AnnData, AnnData]:
@@ -38,11 +38,12 @@ def split_counts(
         Cells x genes; it is not changed.
     share
         Share of the molecules that the first part gets.
-    dispersion
+    inverse_dispersion
         By default each molecule is dealt by itself: what the parts then have in common is the expression of each cell.
-        With sizes :math:`\theta` of negative binomials, of variance :math:`\\mu + \\mu^2 / \theta`, it is only the mean
-        :math:`\\mu`, and cells of a mean differ by chance: a number, or an array of shape (n_vars,), infinite for genes
-        whose cells do not differ.
+        With sizes :math:`\theta` of negative binomials, whose variance is :math:`\mu + \mu^2 / \theta`, it is only the
+        mean :math:`\mu`, and cells of one mean differ by chance. A number, or one for each gene: an array of shape
+        (n_vars,) or a Series by name; infinite for genes whose cells do not differ. It is 1 over what edgeR and DESeq2
+        call dispersion.
     layer
         Layer of the raw counts, or ``"raw"``. By default ``layers["counts"]`` if there is one, else `X`.
     rng
@@ -61,7 +62,8 @@ def split_counts(
     TypeError
         If the counts are a Dask array.
     ValueError
-        If the matrix does not hold counts, `share` is not between 0 and 1, or a dispersion is not above 0.
+        If the matrix does not hold counts, `share` is not between 0 and 1, or an inverse dispersion is missing or not
+        above 0.
     """
     from anndata import AnnData
 
@@ -72,27 +74,30 @@ def split_counts(
     counts = counts_of(adata, layer, allow_non_counts=None)
     require_in_memory(counts)
     generator = np.random.default_rng(rng)
-    if dispersion is None:
+    if inverse_dispersion is None:
         parts = hide_molecules(counts, 1 - share, generator)
     else:
-        parts = hide_overdispersed(counts, 1 - share, generator, dispersion=_sizes(dispersion, adata))
-    first, second = (AnnData(part, obs=_own(adata.obs), var=_own(adata.var)) for part in parts)
+        parts = hide_overdispersed(counts, 1 - share, generator, size=_sizes(inverse_dispersion, adata))
+    first, second = (AnnData(part, obs=_own(adata, adata.obs), var=_own(adata, adata.var)) for part in parts)
     return first, second
 
 
-def _sizes(dispersion: Any, adata: AnnData) -> NDArray[np.float64]:
+def _sizes(given: Any, adata: AnnData) -> NDArray[np.float64]:
     """Size of each gene."""
-    sizes = np.asarray(dispersion, dtype=np.float64)
+    sizes = np.asarray(given.reindex(adata.var_names) if hasattr(given, "reindex") else given, dtype=np.float64)
     if sizes.shape not in {(), (adata.n_vars,)}:
-        msg = f"dispersion has shape {sizes.shape}: give a number, or one for each of {adata.n_vars} genes."
+        msg = f"inverse_dispersion has shape {sizes.shape}: give a number, or one for each of {adata.n_vars} genes."
         raise ValueError(msg)
     sizes = np.broadcast_to(sizes, adata.n_vars)
     if (wrong := np.flatnonzero(~(sizes > 0))).size:
-        msg = f"dispersion is {sizes[wrong[0]]:g} for gene {adata.var_names[wrong[0]]!r}: sizes are above 0."
+        gene = adata.var_names[wrong[0]]
+        msg = f"inverse_dispersion is {sizes[wrong[0]]:g} for gene {gene!r}: give numbers above 0, or infinity."
         raise ValueError(msg)
     return sizes
 
 
-def _own(frame: pd.DataFrame) -> pd.DataFrame:
+def _own(adata: AnnData, frame: pd.DataFrame) -> pd.DataFrame:
     """Columns that are not ours."""
-    return frame[[name for name in frame if not str(name).startswith(_keys.ADDED)]].copy()
+    results = [key for key, about in adata.uns.items() if _keys.is_imputation(about)]
+    ours = {name(key) for key in results for name in (_keys.depth, _keys.modelled)}
+    return frame[[name for name in frame if name not in ours and not str(name).startswith(_keys.ADDED)]].copy()

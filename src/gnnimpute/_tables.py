@@ -147,7 +147,7 @@ def _sparse(path: Path, columns: Sequence[str], lines: Iterable[list[str]]) -> t
             column = next(column for column in at if not _is_number(fields[column]))
             mend = "Leave out columns and rows that are no counts, and write 0 where nothing was counted."
             if _is_number(fields[column].replace(",", ".", 1)):
-                mend = "Write decimals with a point."
+                mend = "Write decimals with a point, and thousands without a comma."
             msg = (
                 f"{path}, row {len(names) + 1} ({name}), column {columns[column]} holds {fields[column]!r}, which is "
                 f"not a number. {mend}"

@@ -71,14 +71,14 @@ def given_covarying(
 
 
 def warn_if_another(
-    adata: AnnData, imputer: GNNImputer, *, key: str, source: Any, cell: int, among: int, gene: str
+    adata: AnnData, imputer: GNNImputer, *, key: str, source: Any, at: tuple[int, int], cell: int, gene: str
 ) -> None:
-    """Say so if the layer has another value of a cell than the imputer gives it `among` the cells of `source`."""
+    """Say so if the layer has another value `at` its cell and gene than the imputer gives to a cell of `source`."""
     if key not in adata.layers or not is_imputation(about := adata.uns.get(key)):
         return
-    stored = float(np.asarray(adata.layers[key][cell, adata.var_names.get_loc(gene)]))
+    stored = float(np.asarray(adata.layers[key][at]))
     said: dict[str, Any] = {name: str(about[name]) for name in ("estimate", "output")}
-    now = float(imputer.transform(*source, genes=[gene], cells=[among], **said)[0, 0])
+    now = float(imputer.transform(*source, genes=[gene], cells=[cell], **said)[0, 0])
     if not math.isclose(stored, now, rel_tol=_CLOSE, abs_tol=_CLOSE * _CLOSE):
         _log.warning(
             "adata.layers[%r] has %.4g there, but by this imputer, these counts and this graph it is %.4g, which is "

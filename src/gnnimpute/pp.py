@@ -1,4 +1,4 @@
-"""Preprocessing: quality control, neighbours, and counts in two parts that tell of each other nothing but the truth."""
+"""Preprocessing: quality control, neighbours, and counts in two parts."""
 
 from __future__ import annotations
 

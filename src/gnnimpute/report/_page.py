@@ -141,7 +141,7 @@ def page(
         "provenance": _provenance(adata, seen, found),
         "command": command,
         "n_placed": len(seen.cells),
-        "numbered": [] if seen.tags == seen.names else seen.names,
+        "numbered": [] if seen.tags == seen.names else list(zip(seen.tags, seen.names, strict=True)),
     }
     parts = {name: files(__package__).joinpath(name).read_text(encoding="utf-8") for name in _PARTS}
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(parts["page.html"])

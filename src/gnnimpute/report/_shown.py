@@ -56,11 +56,11 @@ class Shown:
 
     @property
     def tags(self) -> list[str]:
-        """What pictures call the groups: their names or, where these are many or long, numbers from 1 on."""
+        """What pictures call the groups: their names or, where these are many or long, g1, g2 and so on."""
         longest = max(map(len, self.names))
         if longest <= (_LONGEST_NAME if len(self.names) <= _MOST_NAMED else _NUMBER):
             return self.names
-        return [str(number + 1) for number in range(len(self.names))]
+        return [f"g{number + 1}" for number in range(len(self.names))]
 
     @property
     def drawn(self) -> NDArray[np.int64]:
