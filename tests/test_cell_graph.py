@@ -96,7 +96,7 @@ def test_an_imputer_is_to_read_what_it_was_fitted_with(adata, caplog, tmp_path):
         tl.impute(adata, imputer=given)
         assert warnings_of(caplog) == [
             "The imputer was fitted with neighbors by use_rep='X_rep', batch_key='donor', and is to read those by "
-            "neighbors_key='gnnimpute_neighbors': give the same."
+            "neighbors_key='gnnimpute_neighbors': give use_rep='X_rep', batch_key='donor'."
         ]
     tl.impute(adata, imputer=imputer, use_rep="X_rep")
     assert len(warnings_of(caplog)) == 1
@@ -114,7 +114,8 @@ def test_batches_of_the_prepared_graph_are_remembered(adata, caplog):
     assert warnings_of(caplog) == []
     pp.prepare(adata, **PREPARE)
     tl.impute(adata, imputer=imputer)
-    assert len(warnings_of(caplog)) == 1
+    (told,) = warnings_of(caplog)
+    assert told.endswith(": run gi.pp.prepare(adata, batch_key='donor') and give no other graph.")
 
 
 def test_neighbors_within_batches_are_told_of_by_an_imputer_without(adata, caplog):

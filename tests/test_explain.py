@@ -362,6 +362,15 @@ def test_another_value_than_the_layers_is_told(
         tl.explain(some, "cell9", "gene1", imputer=imputer, key=key)
         assert f"adata.layers[{key!r}] has {imputed.layers[key][at]:.4g} there, but" in caplog.text
         caplog.clear()
+    tl.explain(imputed, "cell9", "gene1", imputer=imputer)
+    assert "adata.uns has the imputations ['mine', 'other']: none of them is meant" in caplog.text
+    caplog.clear()
+    tl.impute(imputed, imputer=imputer, genes=["gene1"], key_added="some")
+    tl.explain(imputed, "cell9", "gene1", imputer=imputer, key="some")
+    assert not caplog.records
+    imputed.obsm["some_genes"].loc["cell9", "gene1"] = 99
+    tl.explain(imputed, "cell9", "gene1", imputer=imputer, key="some")
+    assert "adata.obsm['some_genes'] has 99 there" in caplog.text
     with pytest.raises(KeyError, match=r"no imputation 'mime'.*mine"):
         tl.explain(imputed, "cell9", "gene1", imputer=imputer, key="mime")
     imputed.write_h5ad(source := tmp_path / "imputed.h5ad")

@@ -26,6 +26,13 @@ def test_counts_come_from_the_named_layer_then_from_counts_then_from_x(adata):
         assert counts_of(adata, layer, allow_non_counts=False)[0].sum() == times * adata.X[0].sum()
 
 
+def test_the_copy_of_a_layer_is_no_other(adata, caplog):
+    adata.layers["spliced"] = adata.X
+    for _ in range(2):
+        pp.prepare(adata, layer="spliced", min_genes=0, max_total=None)
+    assert "impute with" not in caplog.text
+
+
 def test_another_layer_than_counts_is_warned_about(adata, caplog):
     adata.layers["counts"] = adata.layers["spliced"] = adata.X
     warn_of_other_counts(adata, "spliced")
@@ -65,6 +72,13 @@ def test_counts_of_other_genes_in_raw_are_pointed_at(adata):
         counts_of(adata, "raw", allow_non_counts=False)
     assert "to_adata" not in str(error.value)
     adata.raw = adata
+    other = adata[:, ::-1].copy()
+    with pytest.raises(
+        KeyError, match=r"in another order: adata.layers\['counts'\] = adata.raw\[:, adata.var_names\].X"
+    ):
+        counts_of(other, "raw", allow_non_counts=False)
+    other.layers["counts"] = other.raw[:, other.var_names].X
+    assert (counts_of(other, None, allow_non_counts=False) != other.X).nnz == 0
     some = adata[:, :20].copy()
     with pytest.raises(KeyError, match=r"adata\.layers has no 'raw'.*of 60 genes: adata\.raw\.to_adata\(\)"):
         counts_of(some, "raw", allow_non_counts=False)

@@ -93,7 +93,7 @@ LAYERS = (
     | {"_lazy", "_lazy_components", "_lazy_impute", "_sample", "_simulated", "_sparse_store", "_splat_params"}
     | {"_out_of_core", "_stored_layer"}
     | {"_result", "_split_counts", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"}
-    | {"_canvas", "_pl_accuracy", "_pl_attention", "_pl_cells", "_pl_names"}
+    | {"_canvas", "_pl_accuracy", "_pl_attention", "_pl_cells", "_pl_heatmap", "_pl_names"}
     | {"_explain", "_explanation", "_tune", "_value_parts"},
     # the package as users see it, and its commands
     {
@@ -161,6 +161,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_pl_accuracy": "pl",
     "_pl_attention": "pl",
     "_pl_cells": "pl",
+    "_pl_heatmap": "pl",
     "_pl_names": "pl",
     "_resume": "benchmark",
     "_splat_params": "splatter",

@@ -460,3 +460,17 @@ def test_drawn_on_the_given_axes_and_written(mapped: AnnData, name: str, tmp_pat
     assert getattr(gi.pl, name)(mapped, *arguments[name], ax=ax) is ax
     figure.savefig(tmp_path / "plot.png")
     assert len(np.unique(imread(tmp_path / "plot.png").reshape(-1, 4), axis=0)) > 20
+
+
+def test_cells_without_a_group_are_told(mapped: AnnData) -> None:
+    mapped.obs["type"] = mapped.obs["type"].astype("category")
+    mapped.obs.iloc[[3, 60], mapped.obs.columns.get_loc("type")] = np.nan
+    ax = gi.pl.embedding(mapped, "type")
+    assert sum(len(c.get_offsets()) for c in ax.collections) == 88
+    assert ax.get_title() == "type\n2 cells without a group: left out"
+    ax = gi.pl.heatmap(mapped, ["7", "8"], "type")
+    assert ax.get_title().endswith("\n2 cells without a group: left out")
+    assert ax.images[0].get_array().shape == (2, 88)
+    assert (
+        gi.pl.gene_pair(mapped, "7", "8", color="type").get_title().endswith("\n2 cells without a group: observed only")
+    )

@@ -132,7 +132,7 @@ def test_pictures_show_the_groups_that_were_tested(whole: anndata.AnnData) -> No
 
 
 @pytest.mark.parametrize("missing", ["", None])
-def test_cells_without_a_label_are_not_shown(whole: anndata.AnnData, missing: str | None) -> None:
+def test_cells_without_a_label_are_not_shown(whole: anndata.AnnData, missing: str | None, tmp_path: Path) -> None:
     from gnnimpute.report._shown import shown
 
     adata = whole.copy()
@@ -142,6 +142,10 @@ def test_cells_without_a_label_are_not_shown(whole: anndata.AnnData, missing: st
     seen = shown(adata, key="gnnimpute", cluster_key="label", genes=None)
     assert list(seen.cells) == list(range(20, 90))
     assert [seen.names[group] for group in seen.groups] == list(labels[20:])
+    gi.report.write(adata, tmp_path / "a.html", cluster_key="label")
+    assert "20 cells without a group: left out of these pictures." in read(tmp_path / "a.html")[0]
+    gi.report.write(adata, tmp_path / "all.html", cluster_key="kind")
+    assert "without a group" not in read(tmp_path / "all.html")[0]
 
 
 def test_where_it_does_not_help_the_headline_says_only_that(whole: anndata.AnnData) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from anndata import AnnData
 
 import gnnimpute as gi
 from gnnimpute._fit import fitted
@@ -57,9 +58,9 @@ def test_among() -> None:
 
 
 def test_a_model_of_a_sample_imputes_all(chosen: Modelled) -> None:
-    names = [f"g{i}" for i in range(len(chosen.genes))]
+    adata = AnnData(chosen.counts)
     config = gi.Config(n_hidden=8, n_latent=4, n_epochs=1, most_cells=40)
-    imputer = fitted(chosen, names, config, device="cpu", rng=0, progress=False)
+    imputer = fitted(chosen, adata, config, device="cpu", rng=0, progress=False)
     values = imputer.transform(chosen.counts[chosen.cells][:, chosen.genes], chosen.graph)
     assert values.shape == (len(chosen.cells), len(chosen.genes))
     assert np.isfinite(values).all()

@@ -94,11 +94,12 @@ def test_each_part_is_negative_binomial_too(share: float) -> None:
     ("options", "problem"),
     [
         ({"share": 1}, "share=1: give the share of the molecules that the first part gets"),
+        ({"share": "half"}, "share='half': give the share of the molecules that the first part gets"),
         (
             {"inverse_dispersion": [1.0, 2.0]},
             r"inverse_dispersion has shape \(2,\): give a number, or one for each of 60 genes",
         ),
-        ({"inverse_dispersion": 0}, "inverse_dispersion is 0 for gene '0': give numbers above 0"),
+        ({"inverse_dispersion": 0}, "inverse_dispersion is 0 for gene '0': give 1 over a dispersion, or infinity"),
         ({"inverse_dispersion": [np.nan, *[1.0] * 59]}, "inverse_dispersion is nan for gene '0'"),
         ({"layer": "log"}, "not a count"),
     ],
@@ -106,6 +107,11 @@ def test_each_part_is_negative_binomial_too(share: float) -> None:
 def test_what_makes_no_sense_is_refused(adata: AnnData, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         pp.split_counts(adata, **options)
+
+
+def test_a_name_is_no_dispersion(adata: AnnData) -> None:
+    with pytest.raises(TypeError, match=r"'dispersions' is a name: give the numbers, such as 1 / adata\.var"):
+        pp.split_counts(adata, inverse_dispersion="dispersions")
 
 
 def test_counts_that_are_not_in_memory_are_refused(adata: AnnData) -> None:

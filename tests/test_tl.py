@@ -369,13 +369,15 @@ def test_marks_that_are_neither_true_nor_false_are_refused(adata, imputer, marks
 def test_x_can_be_named_and_an_error_says_where_counts_are():
     counts = sp.csr_matrix(np.random.default_rng(0).poisson(1.0, size=(30, 20)).astype(np.float32))
     adata = AnnData(counts, layers={"counts": np.log1p(counts.toarray())})
-    with pytest.raises(ValueError, match=r"adata\.layers\['counts'\] is .*adata\.X does hold counts: layer='X'\."):
+    with pytest.raises(
+        ValueError, match=r"adata\.layers\['counts'\] is .*adata\.X does hold counts: layer='X' \(--layer X\)\."
+    ):
         pp.prepare(adata, **PREPARE)
     pp.prepare(adata, layer="X", **PREPARE)
     tl.impute(adata, layer="X", config=TINY)
     assert adata.uns["gnnimpute"]["layer"] == "X"
     other = AnnData(np.log1p(counts.toarray()), layers={"mine": counts})
-    with pytest.raises(ValueError, match=r"adata\.layers\['mine'\] does hold counts: layer='mine'\."):
+    with pytest.raises(ValueError, match=r"adata\.layers\['mine'\] does hold counts: layer='mine' \(--layer mine\)\."):
         pp.prepare(other, **PREPARE)
 
 
@@ -428,9 +430,12 @@ def test_a_fitted_imputer_has_its_own_settings(counts):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "90 cells x 60 genes, 0.0 GB. Less: `genes=[...]`, or `out=` a zarr array on disk."),
-        ({"interval": 0.9}, "90 cells x 60 genes, 4 times, 0.0 GB. Less: leave out `interval=`."),
-        ({"genes": ["gene1"]}, "90 cells x 1 genes, 0.0 GB. Less: `genes=[...]`, or `out=` a zarr array on disk."),
+        ({}, "90 cells x 60 genes, 0.0 GB. Less: genes= (--genes), or out= a zarr array on disk (--out-of-core)."),
+        ({"interval": 0.9}, "90 cells x 60 genes, 4 times, 0.0 GB. Less: leave out interval=."),
+        (
+            {"genes": ["gene1"]},
+            "90 cells x 1 genes, 0.0 GB. Less: genes= (--genes), or out= a zarr array on disk (--out-of-core).",
+        ),
     ],
 )
 def test_a_large_result_is_told_of_once_before_training(adata, caplog, monkeypatch, options, said):

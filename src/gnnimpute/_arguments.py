@@ -72,8 +72,15 @@ def check_level(level: Any, name: str = "level") -> None:
 
 
 def check_asked(*, config: Any, imputer: Any, rng: Any) -> None:
-    """Raise TypeError or ValueError for what is none of these; `None` is left out."""
+    """Raise TypeError or ValueError for what is none of these, and for settings beside an imputer, which has its own.
+
+    `None` is left out.
+    """
     check_config(config, may_be_none=True)
     check_rng(rng)
     if imputer is not None:
         check_imputer(imputer)
+        imputer.summary()  # an error if it is not fitted
+        if config is not None:
+            msg = "imputer= is fitted, with its own settings: leave out config=, or fit another with gi.tl.fit."
+            raise ValueError(msg)

@@ -90,10 +90,10 @@ def imputed(about: Mapping[str, Any]) -> str:
     return f"imputed ({about['estimate']}, {about['output']})"
 
 
-def without(cells: NDArray[np.bool_], how: str) -> str:
-    """Second line of a title where cells were not modelled: how many, and how they are shown."""
+def without(cells: NDArray[np.bool_], how: str, *, what: str = "not modelled") -> str:
+    """Another line of a title, where there are such cells: how many, and how they are shown."""
     number = int(cells.sum())
-    return f"\n{number:,} cell{'s' if number > 1 else ''} not modelled: {how}" if number else ""
+    return f"\n{number:,} cell{'s' if number > 1 else ''} {what}: {how}" if number else ""
 
 
 def coordinates(adata: AnnData, basis: str | None, key: str) -> tuple[NDArray[np.float64], str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from gnnimpute._modelled import Modelled
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,12 +62,17 @@ def from_obsp(adata: AnnData, cells: NDArray[np.int64], key: str) -> NeighborGra
             nearest: Literal["smallest", "largest"] = "smallest" if kind == "distances" else "largest"
             return NeighborGraph.from_sparse(matrix, nearest=nearest, n_neighbors=None if asked is None else int(asked))
     names = " nor ".join(map(repr, sorted(named.values())))
-    msg = f"neighbors_key={key!r} names no graph: adata.obsp has neither {names}. {suggestion(key, graphs_of(adata))}"
+    others = [name for name in graphs_of(adata) if name != key]
+    mend = "Run gi.pp.prepare(adata) again." if key == _keys.NEIGHBORS else suggestion(key, others)
+    msg = f"neighbors_key={key!r} names no graph: adata.obsp has neither {names}. {mend}"
     raise KeyError(msg)
 
 
-def warn_if_torn(adata: AnnData, cells: NDArray[np.int64], graph: NeighborGraph, *, key: str) -> None:
+def warn_if_torn(adata: AnnData, chosen: Modelled) -> None:
     """Say so if cells have lost the neighbours that they had in a graph, as in a subset of its cells."""
+    if not (key := str(chosen.source["neighbors_key"])):
+        return
+    cells, graph = chosen.cells, chosen.graph
     degree = (graph.indices != np.arange(graph.n_cells)[:, None]).sum(1)
     params = adata.uns[key].get("params", {}) if key in graphs_of(adata) else {}
     if key != _keys.NEIGHBORS or "k" not in params:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gnnimpute import _keys
 from gnnimpute._absent import reader
 from gnnimpute._arguments import check_config, check_rng
 from gnnimpute._blocks import require_in_memory
+from gnnimpute._cell_graph import warn_if_torn
 from gnnimpute._config import Config
 from gnnimpute._genes import align, shared
 from gnnimpute._imputer import GNNImputer
@@ -103,6 +105,7 @@ def fit(
         allow_non_counts=allow_non_counts,
         device=device,
     )
+    warn_if_torn(adata, chosen)
     return fitted(chosen, adata, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
 
 
@@ -124,8 +127,12 @@ def warn_of_another_graph(imputer: GNNImputer, adata: AnnData, chosen: Modelled)
     if not chosen.has_batches(adata, before.get("batch_key")):
         before.pop("batch_key", None)
     if before and before != now:
-        told = (", ".join(f"{name}={value!r}" for name, value in where.items()) for where in (before, now))
-        _log.warning("The imputer was fitted with neighbors by %s, and is to read those by %s: give the same.", *told)
+        was, now_is = (", ".join(f"{name}={value!r}" for name, value in where.items()) for where in (before, now))
+        mend = f"give {was}"
+        if before.get("neighbors_key") == _keys.NEIGHBORS:
+            batched = f", batch_key={before['batch_key']!r}" if "batch_key" in before else ""
+            mend = f"run gi.pp.prepare(adata{batched}) and give no other graph"
+        _log.warning("The imputer was fitted with neighbors by %s, and is to read those by %s: %s.", was, now_is, mend)
 
 
 def read_by(

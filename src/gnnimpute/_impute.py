@@ -10,6 +10,7 @@ import pandas as pd
 from gnnimpute import _keys
 from gnnimpute._arguments import check_asked
 from gnnimpute._blocks import is_lazy
+from gnnimpute._cell_graph import warn_if_torn
 from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
 from gnnimpute._counts import depths
@@ -148,6 +149,7 @@ def impute(
         device=device,
         to_fit=imputer is None,
     )
+    warn_if_torn(adata, chosen)
     if is_lazy(chosen.counts):
         check_no_interval(interval)
     elif out is None:
@@ -157,10 +159,6 @@ def impute(
         wanted.check(can_be_posterior=config.hide == "molecules")
         imputer = fitted(chosen, adata, config, rng=rng, device=device, progress=progress, checkpoint=checkpoint)
     else:
-        imputer.summary()  # an error if it is not fitted
-        if config is not None:
-            msg = "imputer= is fitted, with its own settings: leave out config=, or fit another with gi.tl.fit."
-            raise ValueError(msg)
         wanted.check(can_be_posterior=imputer.spread_ is not None)
         chosen = chosen._replace(genes=shared(adata.var_names, imputer.genes_, preferred=chosen.genes))
     made = (_lazily if is_lazy(chosen.counts) else _in_memory)(adata, imputer, chosen, wanted, out)

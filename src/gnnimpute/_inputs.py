@@ -82,7 +82,8 @@ def matrix_of(adata: AnnData, layer: str | None) -> tuple[Any, str]:
         return adata.X, "adata.X"
     if layer == _RAW and _same_genes_in_raw(adata):
         return adata.raw.X, "adata.raw.X"
-    msg = f"adata.layers has no {layer!r}. {suggestion(layer, adata.layers)}{_in_raw(adata) if layer == _RAW else ''}"
+    elsewhere = _in_raw(adata) if layer == _RAW and _keys.COUNTS not in adata.layers else ""
+    msg = f"adata.layers has no {layer!r}. {suggestion(layer, adata.layers)}{elsewhere}"
     raise KeyError(msg)
 
 
@@ -104,7 +105,8 @@ def layer_of(adata: AnnData, layer: str | None) -> str | None:
 
 def warn_of_other_counts(adata: AnnData, layer: str | None) -> None:
     """Say so if what comes next would read other counts than these by default."""
-    if layer not in (None, _keys.COUNTS) and _keys.COUNTS in adata.layers:
+    copied = adata.uns.get(_keys.QUALITY, {}).get("layer")  # by an earlier `prepare`
+    if layer not in (None, _keys.COUNTS, copied) and _keys.COUNTS in adata.layers:
         _log.warning("layers['counts'] was there and is left as it is: impute with layer=%r too", layer)
 
 
@@ -153,9 +155,11 @@ def _elsewhere(adata: AnnData, sought: str) -> str:
 def _in_raw(adata: AnnData) -> str:
     """What to do with counts of other genes in `raw`, if it holds some."""
     if adata.raw is not None and not _same_genes_in_raw(adata) and _holds_counts(adata.raw.X):
-        return (
-            f" adata.raw does hold counts, of {adata.raw.n_vars} genes: adata.raw.to_adata() makes an AnnData of them."
-        )
+        if set(adata.raw.var_names) == set(adata.var_names):
+            mend = "adata.layers['counts'] = adata.raw[:, adata.var_names].X"
+            return f" adata.raw does hold counts, of the same genes in another order: {mend}."
+        n_genes = adata.raw.n_vars
+        return f" adata.raw does hold counts, of {n_genes} genes: adata.raw.to_adata() makes an AnnData of them."
     return ""
 
 

@@ -43,7 +43,9 @@ def read_lazy(path: Path) -> AnnData:
     if "raw" in root and hasattr(root["raw"], "keys"):  # else it is stored as nothing
         is_kept = bool(_raw(root)) and "raw" not in root.get("layers", {})
         fate = (
-            "becomes layers['raw']" if is_kept else "is left out (its genes are not those of X, or layers has a 'raw')"
+            "becomes layers['raw']"
+            if is_kept
+            else "is left out, as layers has a 'raw', or genes of X are others or in another order"
         )
         _log.warning("%s: .raw %s; what is read a few cells at a time is X and the layers.", path, fate)
     return anndata.AnnData(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
-from gnnimpute._cell_graph import from_embedding, from_obsp, graphs_of, recipe, warn_if_torn
+from gnnimpute._cell_graph import from_embedding, from_obsp, graphs_of, recipe
 from gnnimpute._inputs import counts_of, layer_of, require_anndata
 from gnnimpute._names import suggestion
 
@@ -96,7 +96,6 @@ def modelled(
             raise KeyError(msg)
         neighbors_key = neighbors_key or _keys.NEIGHBORS
         graph = from_obsp(adata, cells, neighbors_key)
-        warn_if_torn(adata, cells, graph, key=neighbors_key)
         if neighbors_key == _keys.NEIGHBORS and to_fit:
             blind = recipe(adata, cells, device=device)
     if blind is None and to_fit:
@@ -115,6 +114,8 @@ def imputation_of(adata: AnnData, key: str | None) -> str | None:
     if key is not None and key not in found:
         msg = f"adata.uns has no imputation {key!r}. {suggestion(key, found)}"
         raise KeyError(msg)
+    if key is None and len(found) > 1 and _keys.ADDED not in found:
+        log.warning("adata.uns has the imputations %s: none of them is meant, unless key= names it.", found)
     return key or (_keys.ADDED if _keys.ADDED in found else found[0] if len(found) == 1 else None)
 
 

@@ -178,7 +178,9 @@ def _passing(
     n_cells = sum(each(counts, _n_cells_of_block, rows=[cells]))
     genes = n_cells >= max(min_cells, 1)
     if not genes.any():
-        msg = f"No gene is detected in {min_cells} of the {cells.sum()} cells that pass. Lower min_cells={min_cells}."
+        failed = "; ".join(str(rule) for rule in rules if rule.fails.any())
+        msg = f"No gene is detected in {min_cells} of the {cells.sum()} cells that pass. Lower min_cells={min_cells}"
+        msg += f", or let more cells pass: of {cells.size}, {failed}." if failed else "."
         raise ValueError(msg)
     total = np.concatenate([*each(counts, _totals, genes)])
     rules.append(Rule("no counts in the genes that pass", "", total == 0))

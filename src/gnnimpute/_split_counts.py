@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def split_counts(
     from anndata import AnnData
 
     check_rng(rng)
-    if not 0 < share < 1:
+    if not isinstance(share, Real) or not 0 < float(share) < 1:
         msg = f"share={share!r}: give the share of the molecules that the first part gets, above 0 and below 1."
         raise ValueError(msg)
     counts = counts_of(adata, layer, allow_non_counts=None)
@@ -84,6 +85,9 @@ def split_counts(
 
 def _sizes(given: Any, adata: AnnData) -> NDArray[np.float64]:
     """Size of each gene."""
+    if isinstance(given, str):
+        msg = f"inverse_dispersion={given!r} is a name: give the numbers, such as 1 / adata.var[{given!r}]."
+        raise TypeError(msg)
     sizes = np.asarray(given.reindex(adata.var_names) if hasattr(given, "reindex") else given, dtype=np.float64)
     if sizes.shape not in {(), (adata.n_vars,)}:
         msg = f"inverse_dispersion has shape {sizes.shape}: give a number, or one for each of {adata.n_vars} genes."
@@ -91,7 +95,7 @@ def _sizes(given: Any, adata: AnnData) -> NDArray[np.float64]:
     sizes = np.broadcast_to(sizes, adata.n_vars)
     if (wrong := np.flatnonzero(~(sizes > 0))).size:
         gene = adata.var_names[wrong[0]]
-        msg = f"inverse_dispersion is {sizes[wrong[0]]:g} for gene {gene!r}: give numbers above 0, or infinity."
+        msg = f"inverse_dispersion is {sizes[wrong[0]]:g} for gene {gene!r}: give 1 over a dispersion, or infinity."
         raise ValueError(msg)
     return sizes
 

@@ -12,7 +12,7 @@ import torch
 
 from gnnimpute._explanation import LinearPart
 from gnnimpute._infer import embed
-from gnnimpute._keys import is_imputation
+from gnnimpute._keys import genes as genes_key
 from gnnimpute._rows import Rows
 
 if TYPE_CHECKING:
@@ -74,14 +74,16 @@ def warn_if_another(
     adata: AnnData, imputer: GNNImputer, *, key: str, source: Any, at: tuple[int, int], cell: int, gene: str
 ) -> None:
     """Say so if the layer has another value `at` its cell and gene than the imputer gives to a cell of `source`."""
-    if key not in adata.layers or not is_imputation(about := adata.uns.get(key)):
+    about, some = adata.uns[key], adata.obsm.get(genes_key(key))
+    if key not in adata.layers and (some is None or gene not in some):
         return
-    stored = float(np.asarray(adata.layers[key][at]))
+    stored = float(np.asarray(adata.layers[key][at] if key in adata.layers else some[gene].iloc[at[0]]))
+    where = f"layers[{key!r}]" if key in adata.layers else f"obsm[{genes_key(key)!r}]"
     said: dict[str, Any] = {name: str(about[name]) for name in ("estimate", "output")}
     now = float(imputer.transform(*source, genes=[gene], cells=[cell], **said)[0, 0])
     if not math.isclose(stored, now, rel_tol=_CLOSE, abs_tol=_CLOSE * _CLOSE):
         _log.warning(
-            "adata.layers[%r] has %.4g there, but by this imputer, these counts and this graph it is %.4g, which is "
+            "adata.%s has %.4g there, but by this imputer, these counts and this graph it is %.4g, which is "
             "what is explained. Another imputer, or cells that were left out since?",
-            *(key, stored, now),
+            *(where, stored, now),
         )

@@ -53,6 +53,8 @@ class Shown:
     """Embedding of what neighbours were found in, of shape (n_cells, 2)."""
     after: Values | None
     """Embedding of the latent, of shape (n_cells, 2); `None` without an imputation."""
+    n_without_group: int
+    """Cells that pass, and are left out because they have no group."""
 
     @property
     def tags(self) -> list[str]:
@@ -130,6 +132,7 @@ def shown(
     """
     passing = np.flatnonzero(adata.obs[_keys.PASS].to_numpy(dtype=bool))
     labels = _labels(adata, passing, cluster_key, groups)
+    n_without_group = 0 if labels is None else int((labels == "").sum())
     if labels is not None:
         passing, labels = passing[labels != ""], labels[labels != ""]
     chosen = np.sort(np.random.default_rng(rng).permutation(len(passing))[:N_PLACED])
@@ -150,6 +153,7 @@ def shown(
         list(genes) if genes is not None else markers(adata, cells, codes, key=key),
         _placed(embedding, rng),
         None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
+        n_without_group,
     )
 
 
