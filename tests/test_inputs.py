@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from gnnimpute import Config, pp, tl
-from gnnimpute._inputs import counts_of, embedding_of, warn_if_selected, warn_of_other_counts
+from gnnimpute._inputs import counts_of, embedding_of, genes_of, warn_if_selected, warn_of_other_counts
 
 
 @pytest.fixture
@@ -108,6 +108,16 @@ def test_genes_of_high_variance_alone_are_told(counts, caplog):
         "All 59 genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
         "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...])."
     ]
+
+
+def test_a_symbol_in_another_column_is_found(adata):
+    adata.var["feature_name"] = pd.Categorical([f"SYMBOL{i}" for i in range(60)])
+    assert genes_of(adata, ["3", "1"]).tolist() == [3, 1]
+    with pytest.raises(KeyError, match=r"'SYMBOL7' is not there.*adata.var\['feature_name'\] has 'SYMBOL7' for '7'"):
+        genes_of(adata, ["3", "SYMBOL7"])
+    with pytest.raises(KeyError, match="'SYMBOL' is not there") as error:
+        genes_of(adata, ["SYMBOL"])
+    assert "feature_name" not in str(error.value)
 
 
 @pytest.mark.parametrize(

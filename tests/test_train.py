@@ -305,7 +305,8 @@ def test_the_bar_tells_epochs_and_loss(split, graph, capsys):
     run(split, graph, progress=True)
     said = capsys.readouterr()
     assert said.out == ""
-    assert "training: epoch 3 of at most 3 [" in said.err
+    assert "training: epoch 2 of at most 3 [" in said.err
+    assert "training: 3 epochs [" in said.err
     assert "loss=" in said.err
     assert "<" not in said.err  # as of a time that remains, which nobody knows
 

@@ -10,8 +10,7 @@ import scipy.sparse as sp
 from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, dense, each, is_lazy
 from gnnimpute._counts import depths, totals
-from gnnimpute._genes import positions
-from gnnimpute._inputs import matrix_of, require_key
+from gnnimpute._inputs import genes_of, matrix_of, require_key
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def values_of(adata: AnnData, genes: Sequence[str], *, key: str, layer: str | No
         If `genes` is a single name.
     """
     about_of(adata, key)  # an error if there is none
-    columns = positions(adata.var_names, genes)
+    columns = genes_of(adata, genes)
     if layer is not None:
         return on_scale(adata, columns, layer=layer, key=key)
     if key not in adata.layers:

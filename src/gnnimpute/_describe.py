@@ -10,7 +10,7 @@ import numpy as np
 
 from gnnimpute import _keys, pp
 from gnnimpute._counts import check_counts
-from gnnimpute._genes import positions
+from gnnimpute._inputs import genes_of
 from gnnimpute._names import barcode_like, gene_like, looks_transposed, mitochondrial
 from gnnimpute._writers import blocks
 
@@ -32,7 +32,7 @@ def require_genes(adata: AnnData, genes: list[str]) -> None:
     KeyError
         If there is no such gene, with near names.
     """
-    positions(adata.var_names, genes)
+    genes_of(adata, genes)
 
 
 def summary(adata: AnnData, out: Path, *, key: str, genes: list[str] | None, seconds: float) -> str:

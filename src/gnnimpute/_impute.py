@@ -15,8 +15,8 @@ from gnnimpute._config import Config
 from gnnimpute._connectivities import spread_graph
 from gnnimpute._counts import depths
 from gnnimpute._fit import fitted, read_by, warn_of_another_graph
-from gnnimpute._genes import positions, shared
-from gnnimpute._inputs import require_writable
+from gnnimpute._genes import shared
+from gnnimpute._inputs import genes_of, require_writable
 from gnnimpute._layers import check_interval, forget, uncertainty
 from gnnimpute._lazy_impute import as_dask, check_no_interval, on_demand
 from gnnimpute._modelled import modelled
@@ -131,7 +131,7 @@ def impute(
     check_key(adata, key_added, interval=interval, genes=genes)
     warn_if_useless(adata, estimate)
     genes = genes if genes is None or isinstance(genes, str) else [*map(str, genes)]
-    columns = np.arange(adata.n_vars) if genes is None else positions(adata.var_names, genes)
+    columns = np.arange(adata.n_vars) if genes is None else genes_of(adata, genes)
     if len(np.unique(columns)) < len(columns):  # columns of a table, which AnnData cannot write if two have one name
         msg = f"genes={genes} names a gene more than once."
         raise ValueError(msg)

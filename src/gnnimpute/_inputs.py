@@ -12,9 +12,11 @@ import scipy.sparse as sp
 from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, is_lazy
 from gnnimpute._counts import check_counts
+from gnnimpute._genes import positions
 from gnnimpute._names import suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from anndata import AnnData
@@ -169,6 +171,25 @@ def _holds_counts(matrix: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def genes_of(adata: AnnData, genes: Sequence[str]) -> NDArray[np.int64]:
+    """Where genes are among ``adata.var_names``. Errors of :func:`gnnimpute._genes.positions`.
+
+    Of a symbol that is in another column of `var`, as where names are Ensembl ids, the error has the name.
+    """
+    genes = genes if isinstance(genes, str) else list(genes)  # a generator can be gone through once only
+    try:
+        return positions(adata.var_names, genes)
+    except KeyError as error:
+        there = set(map(str, adata.var_names))
+        wanted = next(str(gene) for gene in genes if str(gene) not in there)
+        for column, values in adata.var.select_dtypes(exclude="number").items():
+            if len(rows := np.flatnonzero(values.astype(str) == wanted)):
+                name = adata.var_names[rows[0]]
+                msg = f"{error.args[0]} adata.var[{column!r}] has {wanted!r} for {name!r}: give that name."
+                raise KeyError(msg) from None
+        raise
 
 
 def require_key(adata: AnnData, slot: str, key: str) -> None:

@@ -114,7 +114,8 @@ def train(
                 if state.interrupted:
                     log.warning("Interrupted after epoch %d: going on with the best weights so far.", state.epoch)
                     break
-            bar.total = bar.n  # else a notebook shows it in red, as if it had failed
+            # Else a notebook shows it in red, as if it had failed.
+            bar.total, bar.bar_format = bar.n, "{desc}: {n_fmt} epochs [{elapsed}{postfix}]"
         state.network.load_state_dict(state.best)
         _weigh_linear(state, validation)
         _put_groups_right(state, validation)

@@ -150,14 +150,14 @@ def page(
 
 
 def _check(adata: AnnData, genes: Sequence[str] | None) -> None:
-    from gnnimpute._genes import positions
+    from gnnimpute._inputs import genes_of
 
     missing = [name for name in (_keys.PASS, _keys.SIZE_FACTOR, "gnnimpute_total_counts") if name not in adata.obs]
     if missing or _keys.PCA not in adata.obsm or _keys.PASS not in adata.var:
         msg = "A report shows what gi.pp.prepare(adata) has found (with n_pcs): call it first."
         raise KeyError(msg)
     if genes is not None:
-        positions(adata.var_names, genes)
+        genes_of(adata, genes)
 
 
 def _chooser(seen: Shown) -> str | None:
