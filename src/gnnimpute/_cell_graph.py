@@ -34,6 +34,7 @@ def from_embedding(
     n_neighbors: int,
     device: str | None,
 ) -> NeighborGraph:
+    """Graph of the nearest cells in an embedding of `obsm`."""
     embedding = embedding_of(adata, use_rep)
     batches = None if batch_key is None else batches_of(adata, batch_key)[cells]
     points = embedding[cells]

@@ -116,14 +116,8 @@ def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
     _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
     warn_of_other_counts(adata, layer)
-    if (
-        _keys.COUNTS not in adata.layers
-        or layer is not None
-        or is_lazy(counts)
-        or adata.isbacked
-        or adata.X is None
-        or is_lazy(adata.X)
-    ):
+    is_named = layer is not None or _keys.COUNTS not in adata.layers
+    if is_named or is_lazy(counts) or adata.isbacked or adata.X is None or is_lazy(adata.X):
         return
     cells = np.unique(np.linspace(0, adata.n_obs - 1, N_COMPARED).astype(np.int64))
     here, there = sp.csr_matrix(adata.X[cells]), counts[cells]
