@@ -74,6 +74,12 @@ def test_cells_alone_in_a_graph_of_ones_own_are_told(adata, caplog):
     ]
 
 
+def test_a_graph_without_edges_is_meant(adata, caplog):
+    adata.obsp["none_connectivities"] = sp.csr_matrix((90, 90))
+    tl.fit(adata, config=TINY, neighbors_key="none")
+    assert warnings_of(caplog) == []
+
+
 def test_marks_that_a_concatenation_has_lost_are_missed(adata):
     pp.prepare(adata, **PREPARE)
     both = anndata.concat([adata[:50], adata[50:]])

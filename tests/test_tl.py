@@ -430,11 +430,11 @@ def test_a_fitted_imputer_has_its_own_settings(counts):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "90 cells x 60 genes, 0.0 GB. Less: genes= (--genes), or out= a zarr array on disk (--out-of-core)."),
-        ({"interval": 0.9}, "90 cells x 60 genes, 4 times, 0.0 GB. Less: leave out interval=."),
+        ({}, "90 cells x 60 genes, 0.0 GB. Less: `genes=` (--genes), or `out=` a zarr array on disk (--out-of-core)."),
+        ({"interval": 0.9}, "90 cells x 60 genes, 4 times, 0.0 GB. Less: leave out `interval=`."),
         (
             {"genes": ["gene1"]},
-            "90 cells x 1 genes, 0.0 GB. Less: genes= (--genes), or out= a zarr array on disk (--out-of-core).",
+            "90 cells x 1 genes, 0.0 GB. Less: `genes=` (--genes), or `out=` a zarr array on disk (--out-of-core).",
         ),
     ],
 )

@@ -77,7 +77,7 @@ def warn_if_torn(adata: AnnData, chosen: Modelled) -> None:
     degree = (graph.indices != np.arange(graph.n_cells)[:, None]).sum(1)
     params = adata.uns[key].get("params", {}) if key in graphs_of(adata) else {}
     if key != _keys.NEIGHBORS or "k" not in params:
-        if alone := int((degree == 0).sum()):
+        if 0 < (alone := int((degree == 0).sum())) < graph.n_cells:  # one without any edges is meant to have none
             _log.warning(
                 "%d of %d cells have no neighbors in adata.uns[%r], as after leaving out cells: each is read alone. "
                 "Make the graph anew.",

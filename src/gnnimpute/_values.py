@@ -219,6 +219,8 @@ def warn_if_large(n_cells: int, n_genes: int, *, n_arrays: int = 1) -> None:
     if (size := 4 * n_arrays * n_cells * n_genes) > _LARGE:
         shape = f"{n_cells} cells x {n_genes} genes" + (f", {n_arrays} times" if n_arrays > 1 else "")
         less = (
-            "genes= (--genes), or out= a zarr array on disk (--out-of-core)" if n_arrays == 1 else "leave out interval="
+            "`genes=` (--genes), or `out=` a zarr array on disk (--out-of-core)"
+            if n_arrays == 1
+            else "leave out `interval=`"
         )
         log.warning("The result is dense: %s, %.1f GB. Less: %s.", shape, size / 1e9, less)
