@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gnnimpute._checks import NONE
 from gnnimpute._verdict import told, verdict_of
 
 
@@ -48,7 +49,13 @@ def found(over: dict[str, tuple[float, float]], **changes: Any) -> dict[str, Any
             "advice": ["Beware."] * 9,
         }
     )
-    table_and = {"estimate": "mean", "checks": checks, "methods": table, "parts": parts, "verdict": verdict_of(table)}
+    table_and = {
+        "estimate": "mean",
+        "checks": checks,
+        "methods": table,
+        "parts": parts,
+        "verdict": verdict_of(table, checks),
+    }
     return table_and | {"seeds": np.array([0, 1]), "n_cells": 1000, "n_genes": 2000,
             "seconds": 61.0, "held_out": 0.1, "n_given": 1000, "n_drawn": 1000, "blind": True}  # fmt: skip
 
@@ -61,11 +68,26 @@ GOOD = {"no imputation": (0.5, 0.45), "gene mean": (0.1, 0.05), "neighbour and g
     ("gene_mean", "verdict"), [((0.1, 0.05), "helps"), ((0.1, -0.05), "unclear"), ((-0.01, -0.05), "no gain")]
 )
 def test_the_better_of_counts_and_gene_mean_judges(gene_mean: tuple[float, float], verdict: str) -> None:
-    assert verdict_of(methods(GOOD | {"gene mean": gene_mean})) == verdict
+    assert verdict_of(methods(GOOD | {"gene mean": gene_mean}), NONE) == verdict
 
 
 def test_raw_counts_judge_where_they_are_better() -> None:
-    assert verdict_of(methods(GOOD | {"no imputation": (-0.2, -0.3)})) == "no gain"
+    assert verdict_of(methods(GOOD | {"no imputation": (-0.2, -0.3)}), NONE) == "no gain"
+
+
+@pytest.mark.parametrize(
+    ("over", "verdict"),
+    [({}, "unclear"), ({"no imputation": (-0.2, -0.3)}, "unclear"), ({"gene mean": (-0.1, -0.2)}, "no gain")],
+)
+def test_of_copies_nothing_can_be_told(over: dict[str, tuple[float, float]], verdict: str) -> None:
+    """Neither a gain nor a loss to the counts, which have copies of what is hidden; but one to the gene mean."""
+    whole = found(GOOD | over)
+    whole["checks"].loc[whole["checks"]["name"] == "molecules", "status"] = "fail"
+    whole["verdict"] = verdict_of(whole["methods"], whole["checks"])
+    assert whole["verdict"] == verdict
+    assert told(whole).startswith("Whether imputation helps these data cannot be told: they look like reads") == (
+        verdict == "unclear"
+    )
 
 
 def test_numbers_are_said() -> None:

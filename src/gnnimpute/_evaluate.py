@@ -153,6 +153,7 @@ def evaluate(
     groups = found_groups(trials[0], len(cells)) if given is None else given
     half = partial(_halved, part, counts[cells], trials[0], settings)
     methods, parts = methods_table(trials), parts_table(trials, groups=groups)
+    tested = _tested(trials, groups, half) if checks else {"checks": NONE, **NOT_SURE._asdict()}
     found = {
         "version": version("gnnimpute"),
         "estimate": estimate,
@@ -166,9 +167,9 @@ def evaluate(
         "n_drawn": len(cells),
         "methods": methods,
         "parts": parts,
-        "verdict": verdict_of(methods),
+        "verdict": verdict_of(methods, tested["checks"]),
         "groups": pd.DataFrame({"group": groups}, index=part.obs_names.astype(str)),
-        **(_tested(trials, groups, half) if checks else {"checks": NONE, **NOT_SURE._asdict()}),
+        **tested,
         "seconds": time.monotonic() - started,
     }
     adata.uns[key_added] = found | {"text": told(found)}

@@ -32,6 +32,10 @@ OTHER_HELPS = {
     NO_GAIN: "Imputation does not help these data with estimate={!r}: take estimate={!r} (--estimate {}), which helps.",
 }
 """In place of them, where the other estimate passes what this one does not: both estimates, and the option."""
+COPIES = (
+    "Whether imputation helps these data cannot be told: they look like reads, or like simulated dropout, which tell "
+    "of what is hidden."
+)
 STATUS: dict[str, Status] = {HELPS: "pass", UNCLEAR: "unknown", NO_GAIN: "fail"}
 LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
 
@@ -41,9 +45,14 @@ _SIMPLE = (RAW, GENE_MEAN)
 """What knows nothing of which cells are alike."""
 
 
-def verdict_of(methods: pd.DataFrame) -> str:
-    """``helps``, ``unclear`` or ``no gain``, by what ours predicts better than the better of counts and gene mean."""
+def verdict_of(methods: pd.DataFrame, checks: pd.DataFrame) -> str:
+    """``helps``, ``unclear`` or ``no gain``, by what ours predicts better than the better of counts and gene mean.
+
+    Where copies of what is hidden are there to be read, it is unclear, if ours is not behind the gene mean.
+    """
     best = _best_simple(methods)
+    if _are_copies(checks) and methods.set_index("method").loc[GENE_MEAN, "ours_over_it"] > 0:
+        return UNCLEAR
     if best["ours_over_it"] <= 0:
         return NO_GAIN
     # One cell or gene leaves nothing to resample: no interval, so nothing is clear.
@@ -62,7 +71,14 @@ def told(found: Mapping[str, Any]) -> str:
     return "\n".join([_headline(found), *(f"  {line}" for line in lines)])
 
 
+def _are_copies(checks: pd.DataFrame) -> bool:
+    """Whether the counts are none of molecules, by the test for that, if it was made."""
+    return bool((checks["name"].eq("molecules") & checks["status"].eq("fail")).any())
+
+
 def _headline(found: Mapping[str, Any]) -> str:
+    if found["verdict"] == UNCLEAR and _are_copies(found["checks"]):
+        return COPIES
     for name, row in _others(found["methods"].set_index("method")).items():
         if found["verdict"] != HELPS and row["over_gene_mean_low"] > 0 and row["over_counts_low"] > 0:
             return OTHER_HELPS[found["verdict"]].format(str(found["estimate"]), name, name)
