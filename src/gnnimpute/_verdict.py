@@ -33,8 +33,8 @@ OTHER_HELPS = {
 }
 """In place of them, where the other estimate passes what this one does not: both estimates, and the option."""
 COPIES = (
-    "Whether imputation helps these data cannot be told: they look like reads, or like simulated dropout, which tell "
-    "of what is hidden."
+    "Whether imputation helps these data cannot be told: they look like reads, or like simulated "
+    "dropout, where what is left tells of what is hidden."
 )
 STATUS: dict[str, Status] = {HELPS: "pass", UNCLEAR: "unknown", NO_GAIN: "fail"}
 LIGHTS = {"pass": "passed", "fail": "FAILED", "unknown": "open"}
