@@ -23,17 +23,18 @@ FOLDER = Path(__file__).parents[1] / "benchmarks" / "trust"
 @pytest.fixture(scope="module")
 def trust() -> Any:
     """The modules of the benchmark; a module of another benchmark may have the same name."""
-    before = {name: sys.modules.pop(name, None) for name in ("measures", "jobs", "run", "drivers", "split")}
+    before = {name: sys.modules.pop(name, None) for name in ("measures", "jobs", "run", "drivers", "single", "split")}
     sys.path.insert(0, str(FOLDER))
     try:
         import drivers
         import jobs
         import measures
         import run
+        import single
         import split
     finally:
         sys.path.remove(str(FOLDER))
-    yield {"measures": measures, "jobs": jobs, "run": run, "drivers": drivers, "split": split}
+    yield {"measures": measures, "jobs": jobs, "run": run, "drivers": drivers, "single": single, "split": split}
     for name, module in before.items():
         sys.modules.pop(name)
         if module is not None:
@@ -183,3 +184,14 @@ def test_groups_that_were_found_in_the_same_counts_are_seen_to_differ(trust: dic
     assert same > parts > independent
     assert same > 0.1
     assert independent < 0.1
+
+
+def test_the_share_of_single_counts_is_printed(
+    trust: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = np.zeros((100, 2), dtype=np.float32)
+    counts[:4, 0], counts[:50, 1] = [1, 1, 1, 2], 3
+    anndata.AnnData(sp.csr_matrix(counts)).write_h5ad(tmp_path / "a.h5ad")
+    monkeypatch.setattr("sys.argv", ["single.py", str(tmp_path / "a.h5ad")])
+    trust["single"].main()
+    assert capsys.readouterr().out == f"{tmp_path / 'a.h5ad'}: 0.750 of 1 genes\n"

@@ -67,7 +67,8 @@ def axes(ax: Axes | None) -> Axes:
 
 def group_color(number: int) -> str:
     """Colour of a group."""
-    return (*GROUPS, *MORE_GROUPS)[number % 14]
+    colors = GROUPS + MORE_GROUPS
+    return colors[number % len(colors)]
 
 
 def group_marker(number: int) -> str:

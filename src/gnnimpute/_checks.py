@@ -24,7 +24,7 @@ N_CORRELATED, N_TESTED, N_SPLITS = 200, 1000, 40
 """Most expressed genes whose correlations are looked at, genes that are tested, and random splits."""
 
 LEAST_SINGLE, FEWEST_RARE = 0.6, 50
-"""Share of 1 among non-zeros of rare genes: .70 to .96 in counts of molecules, .28 to .66 in counts of reads."""
+"""Share of 1 among non-zeros of rare genes: .70 to .95 in counts of molecules, .28 to .66 in counts of reads."""
 MOST_UNEVEN = 0.1
 UNEVEN_BY_CHANCE = 0.83
 """Median distance of n independent p-values from uniform, times the root of n (Kolmogorov's distribution)."""
@@ -65,14 +65,13 @@ def checks_of(trials: Sequence[Trial], groups: NDArray[np.int64], *, coverage: p
 def molecules(counts: sp.csr_matrix) -> Check:
     """Look at genes that few cells show: in one cell, they are rarely counted twice, unless copies are counted."""
     share, n_genes = fs.single(counts)
+    said = f"{share:.0%} of the non-zeros of {n_genes:,} genes that few cells show are 1"
     if n_genes < FEWEST_RARE:
-        share = float("nan")
+        share, said = float("nan"), f"only {n_genes} genes that few cells show: too few to tell"
     return Check(
         "molecules",
         "Are these molecules, and not reads, of which each has copies?",
-        f"{share:.0%} of the non-zeros of {n_genes:,} genes that few cells show are 1"
-        if n_genes >= FEWEST_RARE
-        else f"only {n_genes} genes that few cells show: too few to tell",
+        said,
         f"at least {LEAST_SINGLE:.0%}",
         share,
         "unknown" if np.isnan(share) else "pass" if share >= LEAST_SINGLE else "fail",

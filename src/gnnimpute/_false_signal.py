@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-5
 """Share of a gene's highest value below which differences are those of float32."""
+_RARE = 0.1
+"""Share of the cells that at most show a gene which few show."""
 
 
-def single(counts: sp.csr_matrix, *, in_most: float = 0.1) -> tuple[float, int]:
+def single(counts: sp.csr_matrix) -> tuple[float, int]:
     """Share of single counts among the non-zeros of genes that few cells show, and how many such genes there are.
 
     Where a gene is rarely seen, a second molecule of it in the same cell is rarer still; a second read is not.
@@ -28,12 +30,10 @@ def single(counts: sp.csr_matrix, *, in_most: float = 0.1) -> tuple[float, int]:
     ----------
     counts
         Counts of shape (n_cells, n_genes).
-    in_most
-        Genes are looked at that three cells show, but no more than this share of all.
     """
     n_cells = np.bincount(counts.indices, minlength=counts.shape[1])
     n_single = np.bincount(counts.indices[counts.data == 1], minlength=counts.shape[1])
-    rare = (n_cells >= 3) & (n_cells <= in_most * counts.shape[0])
+    rare = (n_cells >= 3) & (n_cells <= _RARE * counts.shape[0])
     return float((n_single[rare] / n_cells[rare]).mean()) if rare.any() else float("nan"), int(rare.sum())
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 COUNTS = "counts"
 """`layers` key that holds raw counts."""
 
@@ -34,6 +39,11 @@ LONGEST = 200
 def is_imputation(about: object) -> bool:
     """Whether an entry of `uns` says what an imputation is."""
     return hasattr(about, "keys") and {"estimate", "unit"} <= set(about.keys())
+
+
+def imputations(uns: Mapping[str, object]) -> list[str]:
+    """Keys of `uns` that say what an imputation is."""
+    return [key for key, about in uns.items() if is_imputation(about)]
 
 
 def check_name(key_added: str) -> None:

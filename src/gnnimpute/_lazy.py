@@ -41,7 +41,7 @@ def read_lazy(path: Path) -> AnnData:
         read = {name: anndata.io.read_elem(part) for name, part in parts.items()}
         matrices = _matrices(root)
     if "raw" in root and hasattr(root["raw"], "keys"):  # else it is stored as nothing
-        is_kept = bool(_raw(root)) and "raw" not in root.get("layers", {})
+        is_kept = "raw" in matrices and "raw" not in root.get("layers", {})
         fate = (
             "becomes layers['raw']"
             if is_kept

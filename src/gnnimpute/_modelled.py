@@ -110,15 +110,11 @@ def modelled(
 def imputation_of(adata: AnnData, key: str | None) -> str | None:
     """Key of the imputation that is meant: the one that is named, or the one of the default name, or the only one."""
     require_anndata(adata)
-    found = _imputations(adata)
+    found = _keys.imputations(adata.uns)
     if key is not None and key not in found:
         msg = f"adata.uns has no imputation {key!r}. {suggestion(key, found)}"
         raise KeyError(msg)
     return key or (_keys.ADDED if _keys.ADDED in found else found[0] if len(found) == 1 else None)
-
-
-def _imputations(adata: AnnData) -> list[str]:
-    return [name for name, about in adata.uns.items() if _keys.is_imputation(about)]
 
 
 def as_imputed(
@@ -133,7 +129,7 @@ def as_imputed(
 ) -> dict[str, Any]:
     """Layer and graph, for :func:`modelled`: as given or, where none is, those of the imputation that is there."""
     made = {} if (meant := imputation_of(adata, key)) is None else adata.uns[meant]
-    if meant is None and (there := _imputations(adata)):
+    if meant is None and (there := _keys.imputations(adata.uns)):
         log.warning("adata.uns has the imputations %s: none of them is meant, unless key= names it.", there)
     graph: dict[str, Any]
     graph = {"neighbors_key": neighbors_key, "use_rep": use_rep, "batch_key": batch_key, "n_neighbors": n_neighbors}

@@ -29,9 +29,9 @@ def split_counts(
 ) -> tuple[AnnData, AnnData]:
     r"""Split the molecules of every cell at random into two objects of the same cells and genes.
 
-    Groups that were found in counts, imputed or not, differ in these counts by chance alone: whoever tests them there
-    finds genes where there are none. Find groups in the first part, by whatever means, and test them in the second,
-    which has not seen them :cite:p:`Neufeld2024`.
+    Groups that were found in counts, imputed or not, differ in these counts even where chance alone has made them:
+    whoever tests them there finds genes where there are none. Find groups in the first part, by whatever means, and
+    test them in the second, which has not seen them :cite:p:`Neufeld2024`.
 
     Parameters
     ----------
@@ -102,6 +102,5 @@ def _sizes(given: Any, adata: AnnData) -> NDArray[np.float64]:
 
 def _own(adata: AnnData, frame: pd.DataFrame) -> pd.DataFrame:
     """Columns that are not ours."""
-    results = [key for key, about in adata.uns.items() if _keys.is_imputation(about)]
-    ours = {name(key) for key in results for name in (_keys.depth, _keys.modelled)}
+    ours = {name(key) for key in _keys.imputations(adata.uns) for name in (_keys.depth, _keys.modelled)}
     return frame[[name for name in frame if name not in ours and not str(name).startswith(_keys.ADDED)]].copy()

@@ -61,13 +61,19 @@ def uses(checks: pd.DataFrame, *, gain: Status) -> list[Use]:
         return []
     rows = checks.set_index("name")
     why = _GAIN[gain]
-    if gain == "pass" and (kind := rows[rows.index == "molecules"])["status"].eq("fail").any():
-        gain, why = "unknown", f"{kind.iloc[0]['question']} {kind.iloc[0]['said']}. {kind.iloc[0]['advice']}"
+    if gain == "unknown" and are_copies(checks):
+        test = rows.loc["molecules"]
+        why = f"{test['question']} {test['said']}. {test['advice']}"
     return [
         Use(LOOK, gain, ANSWERS[gain], why),
         *(_shown_by(rows[rows.index.isin(names)], use) for use, names in TESTED.items()),
         *(_never_shown_by(rows[rows.index.isin(names)], use) for use, names in NEVER_SHOWN.items()),
     ]
+
+
+def are_copies(checks: pd.DataFrame) -> bool:
+    """Whether what is counted are not molecules, by the test for that, if it was made."""
+    return bool((checks["name"].eq("molecules") & checks["status"].eq("fail")).any())
 
 
 def failures(checks: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnnimpute._uses import failures, uses
+from gnnimpute._uses import are_copies, failures, uses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def verdict_of(methods: pd.DataFrame, checks: pd.DataFrame) -> str:
     Where copies of what is hidden are there to be read, it is unclear, if ours is not behind the gene mean.
     """
     best = _best_simple(methods)
-    if _are_copies(checks) and methods.set_index("method").loc[GENE_MEAN, "ours_over_it"] > 0:
+    if are_copies(checks) and methods.set_index("method").loc[GENE_MEAN, "ours_over_it"] > 0:
         return UNCLEAR
     if best["ours_over_it"] <= 0:
         return NO_GAIN
@@ -71,13 +71,8 @@ def told(found: Mapping[str, Any]) -> str:
     return "\n".join([_headline(found), *(f"  {line}" for line in lines)])
 
 
-def _are_copies(checks: pd.DataFrame) -> bool:
-    """Whether the counts are none of molecules, by the test for that, if it was made."""
-    return bool((checks["name"].eq("molecules") & checks["status"].eq("fail")).any())
-
-
 def _headline(found: Mapping[str, Any]) -> str:
-    if found["verdict"] == UNCLEAR and _are_copies(found["checks"]):
+    if found["verdict"] == UNCLEAR and are_copies(found["checks"]):
         return COPIES
     for name, row in _others(found["methods"].set_index("method")).items():
         if found["verdict"] != HELPS and row["over_gene_mean_low"] > 0 and row["over_counts_low"] > 0:
