@@ -255,6 +255,7 @@ def test_what_happens_is_told(
         rows_of({"tiny": adata}, [*methods, Method("new")], out=tmp_path / "r.csv")
     assert ran == ["works", "crashes", "new"]
     said = [(record.levelname, record.message) for record in caplog.records]
+    assert ("INFO", "Counts are read from adata.X") in said
     assert ("INFO", "tiny (1/1), thin 0.1, seed 0") in said
     assert ("INFO", "  1/2 works: poisson_deviance 0.1 (1200.0 s, 0.1 GB)") in said
     assert ("WARNING", "  2/2 crashes: failed:  (1200.0 s, 0.1 GB)") in said

@@ -17,7 +17,7 @@ def test_positions_lead_back(counts: sp.csr_matrix) -> None:
     adata = anndata.AnnData(counts)
     adata.obs["batch"], adata.obs["other"] = "a", "b"
     adata.obsm["X_mine"] = np.arange(180.0).reshape(90, 2)
-    seen = visible(adata, kept, obs=("batch",), obsm=("X_mine",), n_pcs=None, **LOOSE)
+    seen = visible(adata, kept, obs=("batch",), obsm=("X_mine",), n_pcs=None, quality=LOOSE)
     assert 5 not in seen.cells
     assert len(seen.cells) == 89
     assert (kept[seen.cells][:, seen.genes] != seen.adata.X).nnz == 0

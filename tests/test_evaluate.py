@@ -108,6 +108,18 @@ def test_nothing_but_the_key_changes_and_it_survives_a_file(typed: anndata.AnnDa
     )
 
 
+def test_what_is_said_is_of_the_users_data_alone(rng: np.random.Generator, caplog: pytest.LogCaptureFixture) -> None:
+    """Not of what is left of it after hiding, which is prepared in memory of its own."""
+    adata = made(n_types=2, rng=rng)
+    adata.layers["umis"] = adata.X
+    adata.X = np.log1p(adata.X)
+    with caplog.at_level(logging.INFO, "gnnimpute"):
+        gi.tl.evaluate(adata, layer="umis", **QUICK | {"config": FEW["config"]})
+    said = [record.message for record in caplog.records]
+    assert [line for line in said if "read from" in line] == ["Counts are read from adata.layers['umis']"]
+    assert not [line for line in said if "pass" in line or "dropped" in line]
+
+
 def test_cells_that_are_all_alike_are_not_worth_it(caplog: pytest.LogCaptureFixture) -> None:
     adata = made(n_types=1, rng=np.random.default_rng(1))
     gi.tl.evaluate(adata, **QUICK | {"checks": False})

@@ -13,7 +13,7 @@ from anndata import AnnData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnimpute import _prepare, pp
+from gnnimpute import _marks, pp
 from gnnimpute._graph import NeighborGraph
 
 GRAPH = "gnnimpute_neighbors"
@@ -398,9 +398,9 @@ def test_counts_are_not_read_after_the_first_change(adata, monkeypatch):
 
     total = adata.X.sum(1).A1
     adata.X = array.from_array(adata.X, chunks=(30, -1)).map_blocks(read, dtype=np.float32)
-    gone, graph = [], _prepare._graph
+    gone, graph = [], _marks._graph
     # The graph comes last: were counts read after it, an error would leave half of the columns.
-    monkeypatch.setattr(_prepare, "_graph", lambda *args, **options: gone.append(1) or graph(*args, **options))
+    monkeypatch.setattr(_marks, "_graph", lambda *args, **options: gone.append(1) or graph(*args, **options))
     pp.prepare(adata, **ALL, n_pcs=5)
     np.testing.assert_allclose(adata.obs["gnnimpute_size_factor"], total / np.median(total[total > 0]))
 

@@ -84,7 +84,8 @@ def test_rules_say_how_many_fail_why_and_which_option():
 
 
 def test_if_nothing_passes_the_worst_rule_is_named_and_none_that_all_meet():
-    wrong = r"No cell passes: of 100 cells, 100 with fewer than 600 genes \(min_genes=600\)\. Loosen min_genes=600\."
+    wrong = r"No cell passes: of 100 cells, 100 with fewer than 600 genes \(min_genes=600\)\. Loosen min_genes=600 "
+    wrong += r"\(--min-genes\)\. Half of the cells show 500 genes or more\.$"
     with pytest.raises(ValueError, match=wrong):
         require_passing(cell_rules(quality(), limits(min_genes=600)))
 

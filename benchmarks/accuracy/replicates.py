@@ -59,7 +59,7 @@ def replicates(adata: AnnData, by: Sequence[str], seed: int) -> Case:
     groups = adata.obs.groupby(list(by), observed=True, sort=True).indices.values()
     first, second = pairs(groups, np.random.default_rng(seed)).T
     read, hidden = sp.csr_matrix(adata.X[first]), sp.csr_matrix(adata.X[second])
-    kept, cells, genes = visible(adata[first].copy(), read, n_pcs=None, rng=seed)
+    kept, cells, genes, _ = visible(adata[first].copy(), read, n_pcs=None)
     hidden = hidden[cells][:, genes]
     factor = np.asarray(hidden.sum(1) / kept.X.sum(1), dtype=np.float64).ravel()
     hold_out = gi.metrics.HoldOut(sp.csr_matrix(kept.X), Sealed(hidden, factor), "molecules", 0.5)

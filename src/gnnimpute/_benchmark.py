@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gnnimpute import io
-from gnnimpute._inputs import counts_of
+from gnnimpute._inputs import counts_of, say_source
 from gnnimpute._judge import Budget, Case, Protocol, failed, told
 from gnnimpute._paired import CellLosses
 from gnnimpute._progress import Progress
@@ -174,6 +174,7 @@ def _read(name: str, source: Path | AnnData, layer: str | None, orientation: Ori
     except (KeyError, ValueError) as error:
         msg = f"{name}: {error.args[0]} A comparison needs raw counts: name their layer with --layer."
         raise ValueError(msg) from None
+    say_source(adata, layer, counts)
     plain = AnnData(counts, obs=adata.obs[[]].copy(), var=adata.var.copy())  # mitochondrial genes may be told by `var`
     plain.obs_names, plain.var_names = plain.obs_names.astype(str), plain.var_names.astype(str)
     plain.obs_names_make_unique()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gnnimpute import pp
+from gnnimpute._marks import Passed, drop_failed, mark
+from gnnimpute._quality import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import scipy.sparse as sp
     from anndata import AnnData
@@ -25,12 +26,21 @@ class Visible(NamedTuple):
     """Positions of the cells before quality control."""
     genes: NDArray[np.int64]
     """Positions of the genes before quality control."""
+    passed: Passed
+    """What came of quality control."""
 
 
 def visible(
-    adata: AnnData, kept: sp.csr_matrix, *, obs: Sequence[str] = (), obsm: Sequence[str] = (), **prepare: Any
+    adata: AnnData,
+    kept: sp.csr_matrix,
+    *,
+    obs: Sequence[str] = (),
+    obsm: Sequence[str] = (),
+    quality: Mapping[str, Any] | None = None,
+    n_pcs: int | None,
+    **graph: Any,
 ) -> Visible:
-    """Quality control, and what else :func:`gnnimpute.pp.prepare` is asked for, on what is left.
+    """Quality control, principal components and neighbours, on what is left.
 
     Parameters
     ----------
@@ -40,8 +50,10 @@ def visible(
         What is left of the counts, of shape (n_obs, n_vars).
     obs, obsm
         Columns and embeddings to take along: not blind, if they were made from all counts.
-    **prepare
-        Arguments of :func:`gnnimpute.pp.prepare`.
+    quality
+        Limits of :func:`gnnimpute.pp.prepare` that differ from its defaults.
+    n_pcs, **graph
+        As for :func:`gnnimpute._marks.mark`.
     """
     from anndata import AnnData
 
@@ -53,5 +65,6 @@ def visible(
     )
     position = "gnnimpute_position"
     left.obs[position], left.var[position] = np.arange(left.n_obs), np.arange(left.n_vars)
-    pp.prepare(left, filter=True, **prepare)
-    return Visible(left, left.obs[position].to_numpy(), left.var[position].to_numpy())
+    passed = mark(left, left.X, Limits(**(quality or {})), n_pcs=n_pcs, **graph)
+    drop_failed(left, passed)
+    return Visible(left, left.obs[position].to_numpy(), left.var[position].to_numpy(), passed)

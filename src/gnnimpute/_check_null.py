@@ -8,11 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnnimpute import _false_signal as fs
-from gnnimpute import metrics, pp
+from gnnimpute import metrics
 from gnnimpute._check import Check, at_most, beyond_chance, most_expressed, normalized
 from gnnimpute._gain import Errors, gain
 from gnnimpute._imputer import GNNImputer
+from gnnimpute._marks import mark
 from gnnimpute._modelled import modelled
+from gnnimpute._quality import WITHOUT_LIMITS
 from gnnimpute._tally import Tally
 
 if TYPE_CHECKING:
@@ -73,8 +75,7 @@ def impute_null(counts: sp.csr_matrix, groups: NDArray[np.int64], trial: Trial) 
 
     hold_out = metrics.HoldOut.thin(counts, 0.1, rng=trial.seed)
     kept = AnnData(hold_out.train)
-    pp.prepare(kept, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=trial.seed,
-               device=trial.imputer.device)  # fmt: skip
+    mark(kept, kept.X, WITHOUT_LIMITS, n_pcs=50, rng=trial.seed, device=trial.imputer.device)
     chosen = modelled(kept, layer=None, neighbors_key=None, use_rep=None, batch_key=None, n_neighbors=5,
                       allow_non_counts=False, device=trial.imputer.device)  # fmt: skip
     cells, genes = chosen.cells, chosen.genes

@@ -18,9 +18,9 @@ from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
 from gnnimpute._distributed import join
 from gnnimpute._evaluated import codes_of, found_groups, methods_table, parts_table
-from gnnimpute._inputs import counts_of, embedding_of, layer_of, require_writable
+from gnnimpute._inputs import counts_of, embedding_of, layer_of, require_writable, say_source
 from gnnimpute._named_groups import labels_of
-from gnnimpute._quality import check_limits, limits_of
+from gnnimpute._quality import WITHOUT_LIMITS, check_limits, limits_of
 from gnnimpute._sure import NOT_SURE, sure
 from gnnimpute._trial import try_once
 from gnnimpute._verdict import told, verdict_of
@@ -135,6 +135,7 @@ def evaluate(
     layer = layer_of(adata, layer) if quality is None else layer  # with limits of its own, no earlier `prepare` counts
     counts = counts_of(adata, layer, allow_non_counts=None)
     require_in_memory(counts)
+    say_source(adata, layer, counts)
     _check_free(adata, key_added)
     cells = _drawn(adata.n_obs, max_cells, seeds[0])
     names = list(dict.fromkeys(key for key in (batch_key, cluster_key) if key is not None))
@@ -177,10 +178,9 @@ def evaluate(
 
 def _halved(adata: AnnData, counts: sp.csr_matrix, first: Trial, settings: dict[str, Any]) -> Trial:
     """One more trial, with half of the molecules hidden, of what passed in the first: limits are for whole counts."""
-    quality = {"min_genes": 0, "min_cells": 0, "max_mito_pct": None, "max_total": None}
     one = adata[first.cells, first.genes].copy()
     of_one = counts[first.cells][:, first.genes]
-    return try_once(one, of_one, seed=first.seed, **settings | {"rate": 0.5, "quality": quality})
+    return try_once(one, of_one, seed=first.seed, **settings | {"rate": 0.5, "quality": vars(WITHOUT_LIMITS)})
 
 
 def _tested(trials: Sequence[Trial], groups: NDArray[np.str_], half: Callable[[], Trial]) -> dict[str, pd.DataFrame]:

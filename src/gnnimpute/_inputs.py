@@ -13,7 +13,7 @@ from gnnimpute import _keys
 from gnnimpute._blocks import by_cells, is_lazy
 from gnnimpute._counts import check_counts
 from gnnimpute._genes import positions
-from gnnimpute._names import suggestion
+from gnnimpute._names import looks_transposed, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,9 +113,16 @@ def warn_of_other_counts(adata: AnnData, layer: str | None) -> None:
 
 
 def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
-    """Say which matrix was read, and warn where `X` holds other counts than the layer that goes before it."""
+    """Say which matrix was read, and warn of what does not look like all raw counts, cells x genes."""
     _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
     warn_of_other_counts(adata, layer)
+    warn_if_selected(adata)
+    warn_if_transposed(adata)
+    warn_if_x_differs(adata, layer, counts)
+
+
+def warn_if_x_differs(adata: AnnData, layer: str | None, counts: Any) -> None:
+    """Say so if `X` holds other counts than the layer that goes before it."""
     is_named = layer is not None or _keys.COUNTS not in adata.layers
     if is_named or is_lazy(counts) or adata.isbacked or adata.X is None or is_lazy(adata.X):
         return
@@ -137,6 +144,12 @@ def warn_if_selected(adata: AnnData) -> None:
             "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...]).",
             adata.n_vars,
         )
+
+
+def warn_if_transposed(adata: AnnData) -> None:
+    if looks_transposed(adata.obs_names, adata.var_names):
+        told = "Cells look like genes (%r) or genes like cells (%r). If this is genes x cells, transpose: %s"
+        _log.warning(told, adata.obs_names[0], adata.var_names[0], "adata = adata.T (--orientation genes_by_cells)")
 
 
 def _elsewhere(adata: AnnData, sought: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from gnnimpute import metrics
 from gnnimpute._blind import visible
 from gnnimpute._exchange import About, reading_answer, write_counts
+from gnnimpute._marks import say_passed
 from gnnimpute._paired import LOSS
 from gnnimpute._results import settings_of
 
@@ -99,7 +100,8 @@ class Case:
 
         hold_out = protocol.hide(adata.X, seed)
         quality = dict(quality or {})
-        kept, cells, genes = visible(adata, hold_out.train, n_pcs=None, rng=seed, **quality)
+        kept, cells, genes, passed = visible(adata, hold_out.train, quality=quality, n_pcs=None)
+        say_passed(passed, "the others are left out")
         plain = AnnData(kept.X, obs=kept.obs[[]].copy(), var=kept.var[[]].copy())
         return cls(plain, hold_out, cells, genes, protocol, seed, quality)
 

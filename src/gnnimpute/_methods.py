@@ -14,6 +14,7 @@ import numpy as np
 from gnnimpute import _controls
 from gnnimpute._config import Config
 from gnnimpute._exchange import MEAN, About, fill_by_rows, write_answer
+from gnnimpute._quality import WITHOUT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +87,7 @@ def _ours(adata: AnnData, config: Config, estimates: Sequence[Estimate], seed: i
     """Each estimate from one training, as a user gets it."""
     import gnnimpute as gi
 
-    gi.pp.prepare(adata, min_genes=0, min_cells=0, max_mito_pct=None, max_total=None, rng=seed)
+    gi.pp.prepare(adata, **vars(WITHOUT_LIMITS), rng=seed)
     imputer = gi.tl.fit(adata, config=config, rng=seed, progress=False)
     taken: dict[str, Any] = {"imputer": imputer, "output": "counts", "rng": seed, "progress": False}
     fills: dict[str, Fill] = {

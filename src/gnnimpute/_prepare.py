@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from gnnimpute import _keys
-from gnnimpute._arguments import check_rng, check_whole
-from gnnimpute._blocks import each, is_lazy
-from gnnimpute._components import principal_components, seed_of
-from gnnimpute._connectivities import scanpy_graph
-from gnnimpute._graph import NeighborGraph
-from gnnimpute._inputs import counts_of, require_writable, say_source, warn_if_selected
-from gnnimpute._lazy_components import lazy_principal_components
-from gnnimpute._named_groups import batches_of
-from gnnimpute._names import looks_transposed, mitochondrial
-from gnnimpute._quality import Limit, Limits, Rule, about, cell_rules, quality_of, require_passing
+from gnnimpute._blocks import is_lazy
+from gnnimpute._inputs import counts_of, require_writable, say_source
+from gnnimpute._marks import drop_failed, mark, say_passed
+from gnnimpute._quality import Limit, Limits
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    import numpy as np
     from anndata import AnnData
-    from numpy.typing import NDArray
-
-_log = logging.getLogger(__name__)
-
-_N_CELLS = f"{_keys.ADDED}_n_cells"
-_DISTANCES = f"{_keys.NEIGHBORS}_distances"
-_CONNECTIVITIES = f"{_keys.NEIGHBORS}_connectivities"
 
 
 def prepare(
     adata: AnnData,
     *,
     layer: str | None = None,
-    min_genes: int = 200,
-    min_cells: int = 3,
-    max_genes: int | None = None,
-    max_mito_pct: Limit = "mad",
-    max_total: Limit = "mad",
+    min_genes: int = Limits.min_genes,
+    min_cells: int = Limits.min_cells,
+    max_genes: int | None = Limits.max_genes,
+    max_mito_pct: Limit = Limits.max_mito_pct,
+    max_total: Limit = Limits.max_total,
     n_pcs: int | None = 50,
     n_neighbors: int = 5,
     batch_key: str | None = None,
@@ -125,126 +108,20 @@ def prepare(
         min_genes=min_genes, min_cells=min_cells, max_genes=max_genes, max_mito_pct=max_mito_pct, max_total=max_total
     )
     require_writable(adata)
-    check_rng(rng)
-    check_whole(n_neighbors=n_neighbors, n_pcs=0 if n_pcs is None else n_pcs)
     if filter and adata.isbacked:
         msg = "Cells and genes cannot be dropped from a file: adata = adata.to_memory() first, or leave `filter` out."
         raise ValueError(msg)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
     say_source(adata, layer, counts)
-    warn_if_selected(adata)
-    batches = None if batch_key is None else batches_of(adata, batch_key)
-    if looks_transposed(adata.obs_names, adata.var_names):
-        told = "Cells look like genes (%r) or genes like cells (%r). If this is genes x cells, transpose: %s"
-        _log.warning(told, adata.obs_names[0], adata.var_names[0], "adata = adata.T (--orientation genes_by_cells)")
-
-    texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
-    quality = quality_of(counts, np.any([mitochondrial(text) for text in texts], axis=0))
-    rules = cell_rules(quality, limits)
-    cells, genes, n_cells, total = _passing(counts, rules, min_cells)
-    graph: dict[str, dict[str, Any]] = {}
-    if n_pcs is not None:
-        seed = seed_of(rng)
-        find = lazy_principal_components if is_lazy(counts) else partial(principal_components, rng=seed)
-        embedding = find(counts[:, genes], n_pcs=n_pcs, passing=cells)
-        graph = _graph(embedding, cells, n_neighbors=n_neighbors, batches=batches, seed=seed, device=device)
-        if batch_key is not None:
-            graph["uns"][_keys.NEIGHBORS]["params"]["batch_key"] = batch_key
-
-    # From here on nothing can go wrong: an error leaves `adata` as it was.
+    passed = mark(
+        adata, counts, limits, n_pcs=n_pcs, n_neighbors=n_neighbors, batch_key=batch_key, layer=layer, rng=rng,
+        device=device,
+    )  # fmt: skip
     if _keys.COUNTS not in adata.layers and not is_lazy(counts):
         adata.layers[_keys.COUNTS] = counts.copy()
-    for name, values in quality._asdict().items():
-        if values is not None:
-            adata.obs[f"{_keys.ADDED}_{name}"] = values
-    adata.obs[_keys.SIZE_FACTOR] = total / np.median(total[cells])
-    adata.obs[_keys.PASS], adata.var[_keys.PASS], adata.var[_N_CELLS] = cells, genes, n_cells
-    adata.uns[_keys.QUALITY] = about(limits, rules, n_genes=int((~genes).sum()), layer=layer)
-    _replace_graph(adata, graph)
-    _tell(rules, cells, genes, min_cells=min_cells, dropped=filter)
+    say_passed(
+        passed,
+        "the others are dropped" if filter else "nothing is dropped: obs and var 'gnnimpute_pass' flag the others",
+    )
     if filter:
-        adata._inplace_subset_obs(cells)
-        adata._inplace_subset_var(genes)
-
-
-def _passing(
-    counts: sp.csr_matrix, rules: list[Rule], min_cells: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
-    """Cells and genes that pass, in how many cells each gene is detected, and counts of each cell in passing genes.
-
-    Adds a rule where it finds one.
-    """
-    cells = require_passing(rules)
-    n_cells = sum(each(counts, _n_cells_of_block, rows=[cells]))
-    genes = n_cells >= max(min_cells, 1)
-    if not genes.any():
-        failed = "; ".join(str(rule) for rule in rules if rule.fails.any())
-        msg = f"No gene is detected in {min_cells} of the {cells.sum()} cells that pass. Lower min_cells={min_cells}"
-        msg += f", or let more cells pass: of {cells.size}, {failed}." if failed else "."
-        raise ValueError(msg)
-    total = np.concatenate([*each(counts, _totals, genes)])
-    rules.append(Rule("no counts in the genes that pass", "", total == 0))
-    return require_passing(rules), genes, n_cells, total
-
-
-def _n_cells_of_block(counts: sp.csr_matrix, cells: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.bincount(counts[cells].indices, minlength=counts.shape[1])
-
-
-def _totals(counts: sp.csr_matrix, genes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Counts of each cell in some genes."""
-    total: NDArray[np.float64] = np.asarray(counts[:, genes].sum(axis=1, dtype=np.float64)).ravel()
-    return total
-
-
-def _graph(
-    embedding: NDArray[np.float32],
-    cells: NDArray[np.bool_],
-    *,
-    n_neighbors: int,
-    batches: NDArray[np.int64] | None,
-    seed: int,
-    device: str | None,
-) -> dict[str, dict[str, Any]]:
-    """The fields of `obsm`, `obsp` and `uns`."""
-    points = embedding[cells]
-    batches = None if batches is None else batches[cells]
-    graph = NeighborGraph.from_embedding(points, n_neighbors=n_neighbors, batches=batches, rng=seed, device=device)
-    indices = graph.indices
-    if (k := indices.shape[1] - 1) == 0:
-        msg = "A graph needs neighbors, but every cell is alone in its batch: choose another batch_key, or none."
-        raise ValueError(msg)
-    if k < n_neighbors:
-        _log.info("%d neighbors instead of %d: no cell has more others to choose from", k, n_neighbors)
-    distances, weights = scanpy_graph(points, indices, cells=cells)
-    params = {"n_neighbors": k + 1, "k": k, "method": "umap", "metric": "euclidean", "random_state": seed}
-    params |= {"n_pcs": points.shape[1], "use_rep": _keys.PCA}
-    keys = {"distances_key": _DISTANCES, "connectivities_key": _CONNECTIVITIES, "params": params}
-    return {
-        "obsm": {_keys.PCA: embedding},
-        "obsp": {_DISTANCES: distances, _CONNECTIVITIES: weights},
-        "uns": {_keys.NEIGHBORS: keys},
-    }
-
-
-def _replace_graph(adata: AnnData, graph: dict[str, dict[str, Any]]) -> None:
-    """Set the fields of the graph; one of an earlier call would not fit the marks of this one."""
-    adata.obsm.pop(_keys.PCA, None)
-    adata.uns.pop(_keys.NEIGHBORS, None)
-    for key in (_DISTANCES, _CONNECTIVITIES):
-        adata.obsp.pop(key, None)
-    for slot, fields in graph.items():
-        getattr(adata, slot).update(fields)
-
-
-def _tell(
-    rules: list[Rule], cells: NDArray[np.bool_], genes: NDArray[np.bool_], *, min_cells: int, dropped: bool
-) -> None:
-    fate = "the others are dropped" if dropped else "nothing is dropped: obs and var 'gnnimpute_pass' flag the others"
-    _log.info("%d of %d cells and %d of %d genes pass; %s", cells.sum(), cells.size, genes.sum(), genes.size, fate)
-    for rule in rules:
-        if rule.fails.any():
-            _log.info("cells: %s", rule)
-    if not genes.all():
-        reason = f"detected in fewer than {min_cells} passing cells" if min_cells > 1 else "in no passing cell"
-        _log.info("genes: %d %s (min_cells=%d)", (~genes).sum(), reason, min_cells)
+        drop_failed(adata, passed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     import scipy.sparse as sp
     from numpy.typing import NDArray
-
-_log = logging.getLogger(__name__)
 
 Limit = float | Literal["mad"] | None
 """An exact number, median absolute deviations, or a step that is left out."""
@@ -37,11 +34,11 @@ LEAST_TOTAL_FOLD = 2.0
 class Limits:
     """What a cell or gene has to meet to pass; the options of :func:`gnnimpute.pp.prepare` of the same names."""
 
-    min_genes: int
-    min_cells: int
-    max_genes: int | None
-    max_mito_pct: Limit
-    max_total: Limit
+    min_genes: int = 200
+    min_cells: int = 3
+    max_genes: int | None = None
+    max_mito_pct: Limit = "mad"
+    max_total: Limit = "mad"
 
     def __post_init__(self) -> None:
         for name, limit in vars(self).items():
@@ -52,6 +49,10 @@ class Limits:
                 others = ", 'mad' or None" if may_adapt else ""
                 msg = f"{name}={limit!r}: give a number from 0 up{others}."
                 raise ValueError(msg)
+
+
+WITHOUT_LIMITS = Limits(min_genes=0, min_cells=0, max_mito_pct=None, max_total=None)
+"""Only what has no counts at all fails."""
 
 
 class Quality(NamedTuple):
@@ -75,6 +76,8 @@ class Rule:
     """Option that made the rule, with its value: ``"min_genes=200"``; empty where there is none."""
     fails: NDArray[np.bool_]
     """Array of shape (n_cells,)."""
+    hint: str = ""
+    """What to know of the data before it is changed, a sentence."""
 
     def __str__(self) -> str:
         return f"{int(self.fails.sum())} with {self.reason}" + (f" ({self.option})" if self.option else "")
@@ -84,8 +87,6 @@ def quality_of(counts: sp.csr_matrix, mito: NDArray[np.bool_]) -> Quality:
     """Quality of each cell, given which genes are mitochondrial; counts may be a Dask array."""
     parts = zip(*each(counts, _of_block, mito), strict=True)
     n_genes, total, pct_mito = (np.concatenate(part) for part in parts)
-    if not mito.any():
-        _log.info("No mitochondrial genes are recognised (MT- or mt- symbols, Ensembl ids): that step is left out")
     return Quality(n_genes, total, pct_mito if mito.any() else None)
 
 
@@ -104,7 +105,8 @@ def cell_rules(quality: Quality, limits: Limits) -> list[Rule]:
     rules = [Rule("no counts", "", total == 0)]
     typical = (n_genes >= limits.min_genes) & (total > 0)
     if (least := limits.min_genes) > 0:
-        rules.append(Rule(f"fewer than {least} genes", f"min_genes={least}", n_genes < least))
+        half = f" Half of the cells show {np.median(n_genes):.0f} genes or more."
+        rules.append(Rule(f"fewer than {least} genes", f"min_genes={least}", n_genes < least, half))
     if (most := limits.max_genes) is not None:
         rules.append(Rule(f"more than {most} genes", f"max_genes={most}", n_genes > most))
     if (given := limits.max_mito_pct) is not None and pct_mito is not None:
@@ -148,9 +150,11 @@ def require_passing(rules: Sequence[Rule]) -> NDArray[np.bool_]:
     passing: NDArray[np.bool_] = ~np.any([rule.fails for rule in rules], axis=0)
     if not passing.any():
         worst = max(rules, key=lambda rule: int(rule.fails.sum()))
-        change = f"Loosen {worst.option}" if worst.option else "Check the matrix"
+        option = worst.option.partition("=")[0]
+        named = f"{worst.option} (--{option.replace('_', '-')})"
+        change = f"Loosen {named}.{worst.hint}" if option else "Check the matrix."
         failed = "; ".join(str(rule) for rule in rules if rule.fails.any())
-        msg = f"No cell passes: of {len(passing)} cells, {failed}. {change}."
+        msg = f"No cell passes: of {len(passing)} cells, {failed}. {change}"
         raise ValueError(msg)
     return passing
 

@@ -94,17 +94,17 @@ def try_once(
     """
     hold_out = metrics.HoldOut.thin(counts, rate, rng=seed)
     use_rep, batch_key = graph["use_rep"], graph["batch_key"]
-    kept, cells, genes = visible(
+    kept, cells, genes, _ = visible(
         adata,
         hold_out.train,
         obs=() if batch_key is None else (batch_key,),
         obsm=() if use_rep is None else (use_rep,),
-        batch_key=batch_key,
-        n_neighbors=graph["n_neighbors"],
+        quality=quality,
         n_pcs=graph["n_pcs"],
+        n_neighbors=graph["n_neighbors"],
+        batch_key=batch_key,
         rng=seed,
         device=device,
-        **quality,
     )
     own: dict[str, Any] = {name: None if use_rep is None else graph[name] for name in ("use_rep", "batch_key")}
     chosen = modelled(
