@@ -90,7 +90,7 @@ def test_marks_that_a_concatenation_has_lost_are_missed(adata):
 
 def test_an_imputer_is_to_read_what_it_was_fitted_with(adata, caplog, tmp_path):
     pp.prepare(adata, **PREPARE)
-    graph = {"use_rep": "X_rep", "batch_key": "donor"}
+    graph = {"use_rep": "X_rep", "batch_key": "donor", "n_neighbors": 4}
     imputer = tl.fit(adata, config=TINY, **graph)
     imputer.save(tmp_path / "fitted.safetensors")
     loaded = GNNImputer.load(tmp_path / "fitted.safetensors")
@@ -101,27 +101,37 @@ def test_an_imputer_is_to_read_what_it_was_fitted_with(adata, caplog, tmp_path):
         assert warnings_of(caplog) == []
         tl.impute(adata, imputer=given)
         assert warnings_of(caplog) == [
-            "The imputer was fitted with neighbors by use_rep='X_rep', batch_key='donor', and is to read those by "
-            "neighbors_key='gnnimpute_neighbors': give use_rep='X_rep', batch_key='donor'."
+            "The imputer was fitted with neighbors by use_rep='X_rep', batch_key='donor', n_neighbors=4, and is to "
+            "read those by neighbors_key='gnnimpute_neighbors', n_neighbors=5: give use_rep='X_rep', "
+            "batch_key='donor', n_neighbors=4."
         ]
-    tl.impute(adata, imputer=imputer, use_rep="X_rep")
-    assert len(warnings_of(caplog)) == 1
-    other = adata.copy()
-    del other.obs["donor"]  # as cells of one donor, who need not be named
-    tl.impute(other, imputer=imputer, use_rep="X_rep")
+    for other in ({"use_rep": "X_rep", "n_neighbors": 4}, graph | {"n_neighbors": 5}):
+        tl.impute(adata, imputer=imputer, **other)
+        assert len(warnings_of(caplog)) == 1
+    of_one = adata.copy()
+    del of_one.obs["donor"]  # as cells of one donor, who need not be named
+    tl.impute(of_one, imputer=imputer, use_rep="X_rep", n_neighbors=4)
+    assert warnings_of(caplog) == []
+    del imputer.origin_["fitted_with"]["n_neighbors"]  # as of a model that was saved before they were kept
+    tl.impute(of_one, imputer=imputer, use_rep="X_rep")
     assert warnings_of(caplog) == []
 
 
 def test_batches_of_the_prepared_graph_are_remembered(adata, caplog):
     pp.prepare(adata, **PREPARE, batch_key="donor")
     imputer = tl.fit(adata, config=TINY)
-    assert imputer.origin_["fitted_with"] == {"neighbors_key": "gnnimpute_neighbors", "batch_key": "donor"}
+    graph = {"neighbors_key": "gnnimpute_neighbors", "batch_key": "donor", "n_neighbors": 5}
+    assert imputer.origin_["fitted_with"] == graph
     tl.impute(adata, imputer=imputer)
     assert warnings_of(caplog) == []
     pp.prepare(adata, **PREPARE)
     tl.impute(adata, imputer=imputer)
     (told,) = warnings_of(caplog)
-    assert told.endswith(": run gi.pp.prepare(adata, batch_key='donor') and give no other graph.")
+    assert told.endswith(": run gi.pp.prepare(adata, batch_key='donor', n_neighbors=5) and give no other graph.")
+    pp.prepare(adata, **PREPARE, batch_key="donor", n_neighbors=6)
+    tl.impute(adata, imputer=imputer)
+    (told,) = warnings_of(caplog)
+    assert "n_neighbors=5, and is to read those by" in told
 
 
 def test_neighbors_within_batches_are_told_of_by_an_imputer_without(adata, caplog):

@@ -240,6 +240,16 @@ def test_what_is_explained_is_what_was_imputed(adata: AnnData, tmp_path: Path, g
     assert why.mean == pytest.approx(value, rel=1e-4)
     drivers = tl.drivers(adata, "type", imputer=imputer)
     pd.testing.assert_frame_equal(drivers, tl.drivers(adata, "type", imputer=imputer, layer="other", **graph))
+    two = adata.copy()
+    two.uns["mine"] = two.uns["gnnimpute"]
+    two.uns["gnnimpute"] = two.uns["mine"] | {
+        "layer": "counts",
+        "neighbors_key": "gnnimpute_neighbors",
+        "use_rep": "",
+        "batch_key": "",
+    }
+    assert not drivers.equals(tl.drivers(two, "type", imputer=imputer))
+    pd.testing.assert_frame_equal(drivers, tl.drivers(two, "type", imputer=imputer, key="mine"))
 
     io.write(adata, tmp_path / "in.h5ad")
     imputer.save(tmp_path / "model.safetensors")

@@ -95,7 +95,7 @@ LAYERS = (
     | {"_out_of_core", "_stored_layer"}
     | {"_result", "_split_counts", "_splatter", "_tables", "_tenx", "_writers", "datasets", "io", "pl", "pp", "tl"}
     | {"_canvas", "_pl_accuracy", "_pl_attention", "_pl_cells", "_pl_heatmap", "_pl_names"}
-    | {"_explain", "_explanation", "_tune", "_value_parts"},
+    | {"_drivers", "_explain", "_explanation", "_tune", "_value_parts"},
     # the package as users see it, and its commands
     {
         "_cli_explain",
@@ -149,6 +149,7 @@ TESTED_ELSEWHERE = {  # module: its test
     "_check_null": "checks",
     "_evaluated": "evaluate",
     "_canvas": "pl",
+    "_drivers": "explain",
     "_cli_explain": "explain",
     "_cli_impute": "cli",
     "_cli_read": "cli",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from gnnimpute import Config
 from gnnimpute._checks import NONE
 from gnnimpute._verdict import told, verdict_of
+from gnnimpute.cli import main
 
 
 def methods(over: dict[str, tuple[float, float]], *, won: float = 0.4) -> pd.DataFrame:
@@ -115,6 +119,21 @@ def test_what_is_not_good_is_said_too() -> None:
     assert "A plain mean of neighbours does about as well." in text
     assert "estimate='posterior' predicts 4.8 % better." in text
     assert "estimate='posterior' predicts 4.8 % better still." in told(found(GOOD | {POSTERIOR: (-0.05, -0.06)}))
+
+
+def test_of_few_genes_what_does_better_than_the_default_is_named() -> None:
+    worse = found(GOOD | {"neighbour and gene mean": (-0.04, -0.05)})
+    assert "A plain mean of neighbours does better.\n" in told(worse)
+    text = told(worse | {"n_genes": 158})
+    assert "A plain mean of neighbours does better. Of so few genes, a wider network" in text
+    config = re.search(r"(Config\(.*?\)) \((.*?)\)", text)
+    assert config is not None
+    named = eval(config[1], {"Config": Config})
+    ours = CliRunner().invoke(main, ["evaluate", "in.h5ad", *config[2].split(), "--help"])
+    assert ours.exit_code == 0
+    for option, value in zip(config[2].split()[::2], config[2].split()[1::2], strict=True):
+        assert option in ours.output
+        assert str(getattr(named, option.removeprefix("--").replace("-", "_"))) == value
 
 
 LOST = GOOD | {"no imputation": (-0.2, -0.3), POSTERIOR: (-0.5, -0.6)}

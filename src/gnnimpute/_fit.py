@@ -126,12 +126,13 @@ def warn_of_another_graph(imputer: GNNImputer, adata: AnnData, chosen: Modelled)
     before, now = dict(imputer.origin_.get("fitted_with", {})), chosen.where(adata)
     if not chosen.has_batches(adata, before.get("batch_key")):
         before.pop("batch_key", None)
-    if before and before != now:
+    unknown = {"n_neighbors"} - (before.keys() & now.keys())  # of another tool's graph, or not yet kept
+    if before and before | dict.fromkeys(unknown) != now | dict.fromkeys(unknown):
         was, now_is = (", ".join(f"{name}={value!r}" for name, value in where.items()) for where in (before, now))
         mend = f"give {was}"
         if before.get("neighbors_key") == _keys.NEIGHBORS:
-            batched = f", batch_key={before['batch_key']!r}" if "batch_key" in before else ""
-            mend = f"run gi.pp.prepare(adata{batched}) and give no other graph"
+            options = "".join(f", {name}={before[name]!r}" for name in ("batch_key", "n_neighbors") if name in before)
+            mend = f"run gi.pp.prepare(adata{options}) and give no other graph"
         _log.warning("The imputer was fitted with neighbors by %s, and is to read those by %s: %s.", was, now_is, mend)
 
 

@@ -42,14 +42,17 @@ class Modelled(NamedTuple):
     source: dict[str, str | int]
     """What was used: layer, neighbors_key and use_rep, with its batch_key and n_neighbors; empty where none."""
 
-    def where(self, adata: AnnData) -> dict[str, str]:
-        """Where neighbours were sought: the graph or the embedding, and within which batches."""
+    def where(self, adata: AnnData) -> dict[str, str | int]:
+        """Where neighbours were sought: the graph or the embedding, within which batches, and how many."""
         found = {name: str(self.source.get(name, "")) for name in ("neighbors_key", "use_rep", "batch_key")}
+        n_neighbors = self.source.get("n_neighbors", 0)
         if found["neighbors_key"] == _keys.NEIGHBORS:
-            found["batch_key"] = str(adata.uns.get(_keys.NEIGHBORS, {}).get("params", {}).get("batch_key", ""))
+            params = adata.uns.get(_keys.NEIGHBORS, {}).get("params", {})
+            found["batch_key"], n_neighbors = str(params.get("batch_key", "")), params.get("k", 0)
         if not self.has_batches(adata, found["batch_key"]):
             found["batch_key"] = ""
-        return {name: value for name, value in found.items() if value}
+        known: dict[str, str | int] = {**found, "n_neighbors": int(n_neighbors)}
+        return {name: value for name, value in known.items() if value}
 
     def has_batches(self, adata: AnnData, batch_key: str | None) -> bool:
         """Whether the modelled cells are of two batches or more."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gnnimpute._drivers import drivers
 from gnnimpute._evaluate import evaluate
-from gnnimpute._explain import drivers, explain
+from gnnimpute._explain import explain
 from gnnimpute._explanation import Explanation
 from gnnimpute._fit import fit
 from gnnimpute._impute import impute
