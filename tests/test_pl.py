@@ -79,7 +79,10 @@ def test_gene_pair_shows_both_on_the_same_scale(adata: AnnData, output: str) -> 
     expected = {"normalized": scaled, "counts": counts, "log1p": np.log1p(scaled)}[output]
     np.testing.assert_allclose(observed, expected[:, [7, 3]], rtol=1e-5)
     np.testing.assert_array_equal(imputed, adata.layers["gnnimpute"][:, [7, 3]])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("7\ncounts scaled to 100", "3\ncounts scaled to 100")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (
+        "7\ncounts scaled to 100",
+        "3 (not modelled)\ncounts scaled to 100",
+    )
     assert ax.get_title() == "7 and 3, estimate: mean"
 
 
@@ -275,6 +278,17 @@ def test_cells_that_were_not_modelled_are_grey_in_a_heatmap(partial: AnnData) ->
     assert not np.ma.getmaskarray(ax.images[0].get_array()).any()
 
 
+def test_genes_that_were_not_modelled_are_named_so(mapped: AnnData) -> None:
+    mapped.var.loc["8", "gnnimpute_modelled"] = False
+    ax = gi.pl.heatmap(mapped, ["7", "8"], "type")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["7", "8 (not modelled)"]
+    ax = gi.pl.heatmap(mapped, ["7", "8"], "type", layer="counts")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["7", "8"]
+    ax = gi.pl.gene_pair(mapped, "8", "7")
+    assert ax.get_xlabel().startswith("8 (not modelled)\n")
+    assert ax.get_ylabel().startswith("7\n")
+
+
 def test_cells_that_were_not_modelled_have_no_pair_of_imputed_values(partial: AnnData) -> None:
     ax = gi.pl.gene_pair(partial, "7", "8", color="type")
     assert [len(dots.get_offsets()) for dots in ax.collections] == [90, 27, 29, 30]
@@ -386,7 +400,7 @@ def test_heatmap_has_cells_in_the_order_of_groups_and_genes_from_least_to_highes
     np.testing.assert_allclose(shown[0], np.minimum(scaled, 1), rtol=1e-5)
     assert (shown.min(), shown.max()) == (0, 1)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3", "8"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3 (not modelled)", "8"]
     np.testing.assert_allclose(ax.get_xticks(), [14.5, 44.5, 74.5])
     assert ax.get_title() == "imputed (mean, normalized)"
     assert gi.pl.heatmap(mapped, ["3"], "type", layer="counts").get_title() == "observed"

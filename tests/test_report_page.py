@@ -131,6 +131,21 @@ def test_pictures_show_the_groups_that_were_tested(whole: anndata.AnnData) -> No
     assert len(strangers.cells) == whole.n_obs
 
 
+def test_pictures_of_other_groups_say_so(whole: anndata.AnnData, tmp_path: Path) -> None:
+    adata = whole.copy()
+    groups = adata.uns["gnnimpute_evaluation"]["groups"]
+    adata.obs["tested"], adata.obs["other"] = groups["group"], np.where(np.arange(adata.n_obs) % 2, "a", "b")
+    for cluster_key, of, are_tested in (
+        (None, groups, True), (None, None, True), ("tested", groups, True), ("tested", groups.iloc[10:], True),
+        ("other", groups, False), ("other", None, True),
+    ):  # fmt: skip
+        seen = shown(adata, key="gnnimpute", cluster_key=cluster_key, genes=["gene1"], groups=of)
+        assert seen.are_tested == are_tested
+    gi.report.write(adata, tmp_path / "a.html", cluster_key="other", genes=["gene1"])
+    said = "What is said above of groups is of others than those of these pictures."
+    assert said in read(tmp_path / "a.html")[0]
+
+
 @pytest.mark.parametrize("missing", ["", None])
 def test_cells_without_a_label_are_not_shown(whole: anndata.AnnData, missing: str | None, tmp_path: Path) -> None:
     from gnnimpute.report._shown import shown
@@ -229,18 +244,18 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_cells_make_no_big_page(tmp_path: Path) -> None:
-    adata = made(n_types=4, n_cells=50_000)
-    adata.obs["gnnimpute_pass"] &= np.arange(50_000) % 50 > 0  # a thousand are set aside
+    adata = made(n_types=4, n_cells=20_000)
+    adata.obs["gnnimpute_pass"] &= np.arange(20_000) % 50 > 0  # some are set aside
     config = gi.Config(n_hidden=8, n_latent=4, n_epochs=1)
     gi.tl.impute(adata, config=config, progress=False)
     gi.tl.evaluate(adata, config=config, quality=LOOSE, n_pcs=5, seeds=(0,), checks=False, progress=False)
     gi.report.write(adata, tmp_path / "a.html")
     text, _ = read(tmp_path / "a.html")
-    assert len(text) < 15e6
-    assert "5,000 of 50,000 cells" in text
-    assert "49,000 of 50,000 are modelled" in text
+    assert len(text) < 6e6
+    assert "5,000 of 20,000 cells" in text
+    assert "19,600 of 20,000 are modelled" in text
     # Cells are pixels: in vectors, each would be a tag.
-    assert text.count("<use ") + text.count("<path ") < 20_000
+    assert text.count("<use ") + text.count("<path ") < 8_000
 
 
 def many(n_types: int, name: str) -> anndata.AnnData:

@@ -85,6 +85,12 @@ def not_modelled(adata: AnnData, key: str) -> NDArray[np.bool_]:
     return np.zeros(adata.n_obs, dtype=bool)
 
 
+def marked(adata: AnnData, genes: Sequence[str], key: str) -> list[str]:
+    """Names of genes; of those that were not modelled, whose values are observed ones, with a word on that."""
+    is_modelled = adata.var[_keys.modelled(key)]
+    return [gene if is_modelled[gene] else f"{gene} (not modelled)" for gene in genes]
+
+
 def imputed(about: Mapping[str, Any]) -> str:
     """What imputed values are, for a title: estimate and unit."""
     return f"imputed ({about['estimate']}, {about['output']})"

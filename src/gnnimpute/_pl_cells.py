@@ -17,6 +17,7 @@ from gnnimpute._canvas import (
     group_color,
     group_marker,
     imputed,
+    marked,
     not_modelled,
     values_of,
     without,
@@ -88,7 +89,8 @@ def gene_pair(
         how: dict[str, Any] = {"color": group_color(number), "marker": group_marker(number), "label": name}
         ax.scatter(x, y, s=9, alpha=0.7, linewidths=0, rasterized=True, **how)
     unit = wrapped(about["unit"])
-    ax.set(xlabel=f"{gene_x}\n{unit}", ylabel=f"{gene_y}\n{unit}")
+    x_name, y_name = marked(adata, [gene_x, gene_y], key)
+    ax.set(xlabel=f"{x_name}\n{unit}", ylabel=f"{y_name}\n{unit}")
     title = f"{gene_x} and {gene_y}, estimate: {about['estimate']}"
     title += without(missing, "observed only") + without(groups < 0, "observed only", what="without a group")
     ax.set_title(title, fontsize="medium")

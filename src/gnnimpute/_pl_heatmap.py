@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._canvas import LIGHT, about_of, axes, imputed, not_modelled, values_of, without
+from gnnimpute._canvas import LIGHT, about_of, axes, imputed, marked, not_modelled, values_of, without
 from gnnimpute._named_groups import groups_of
 from gnnimpute._pl_names import names_along
 
@@ -29,7 +29,7 @@ def heatmap(
 ) -> Axes:
     """Genes in all cells, cells in the order of their groups; each gene from its least to its highest value.
 
-    Cells that were not modelled have no imputed value: they are grey.
+    Cells that were not modelled have no imputed value: they are grey. Genes that were not are named so.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def heatmap(
     image = ax.imshow(shown, aspect="auto", vmin=0, vmax=1, rasterized=True, **look)
     ends = np.cumsum([(groups == number).sum() for number in known])
     ax.vlines(ends[:-1] - 0.5, -0.5, len(shown) - 0.5, color="white", linewidth=1)
-    ax.set_yticks(range(len(shown)), list(genes))
+    ax.set_yticks(range(len(shown)), marked(adata, genes, key) if layer is None else list(genes))
     upright: dict[str, Any] = {"rotation": 90} if len(known) > 8 else {"rotation": 45, "ha": "right"}
     ax.set_xticks((ends + np.concatenate([[0], ends[:-1]]) - 1) / 2, [names[number] for number in known], **upright)
     ax.tick_params(length=0)

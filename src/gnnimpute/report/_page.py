@@ -142,6 +142,7 @@ def page(
         "command": command,
         "n_placed": len(seen.cells),
         "n_without_group": seen.n_without_group,
+        "are_tested": seen.are_tested,
         "numbered": [] if seen.tags == seen.names else list(zip(seen.tags, seen.names, strict=True)),
     }
     parts = {name: files(__package__).joinpath(name).read_text(encoding="utf-8") for name in _PARTS}

@@ -55,6 +55,8 @@ class Shown:
     """Embedding of the latent, of shape (n_cells, 2); `None` without an imputation."""
     n_without_group: int
     """Cells that pass, and are left out because they have no group."""
+    are_tested: bool
+    """Whether no evaluation was of other groups than these."""
 
     @property
     def tags(self) -> list[str]:
@@ -154,6 +156,7 @@ def shown(
         _placed(embedding, rng),
         None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
         n_without_group,
+        labels is None or bool((labels[chosen] == (tested := _of(groups, adata, cells)))[tested != ""].all()),
     )
 
 
@@ -163,10 +166,16 @@ def _labels(
     """Name of the group of some cells, empty for those that have none; `None` where groups have to be found."""
     if cluster_key is not None:
         return labels_of(adata, cluster_key, cells)
+    labels = _of(groups, adata, cells)
+    return labels if (labels != "").any() else None
+
+
+def _of(groups: pd.DataFrame | None, adata: AnnData, cells: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Name of the group that some cells had in an evaluation, empty for those that it had not."""
     if groups is None or not (adata.obs_names.is_unique and groups.index.is_unique):
-        return None
+        return np.full(len(cells), "")
     labels = groups["group"].astype(str).reindex(adata.obs_names[cells], fill_value="")
-    return np.asarray(labels, dtype=np.str_) if (labels != "").any() else None
+    return np.asarray(labels, dtype=np.str_)
 
 
 def markers(adata: AnnData, cells: NDArray[np.int64], groups: NDArray[np.int64], *, key: str) -> list[str]:
