@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+import torch
 import zarr
 from anndata import AnnData
 from anndata.tests.helpers import assert_equal
@@ -193,6 +194,7 @@ def test_an_imputer_is_used_on_new_cells(adata, imputer):
     about = new.uns["gnnimpute"]
     assert (about["n_cells"], about["n_genes"]) == (40, 57)
     assert (about["seed"], about["blind_validation"], about["interrupted"]) == (0, True, False)  # those of the fit
+    assert about["threads"] == torch.get_num_threads()
     same = AnnData(new.X[:, ::-1].copy(), obsm={"X_rep": new.obsm["X_rep"]})
     same.var_names = adata.var_names
     tl.impute(same, imputer=imputer, use_rep="X_rep")

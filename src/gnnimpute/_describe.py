@@ -173,7 +173,9 @@ def model(path: Path) -> str:
 
 
 def _result(key: str, about: Mapping[str, Any]) -> list[str]:
-    known = [name for name in ("n_cells", "n_genes", "layer", "neighbors_key", "use_rep", "seed") if name in about]
+    known = [
+        name for name in ("n_cells", "n_genes", "layer", "neighbors_key", "use_rep", "seed", "threads") if name in about
+    ]
     return [
         f'Imputed, key "{key}", by gnnimpute {about.get("version", "(unknown version)")}:',
         f"  estimate  {about['estimate']}",

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from gnnimpute import _keys
 from gnnimpute._absent import reader
@@ -117,7 +118,7 @@ def fitted(
     counts, graph = training_part(chosen, config.most_cells, rng)
     names = adata.var_names[chosen.genes]
     imputer = GNNImputer(config, device=device).fit(counts, graph, genes=names, rng=rng, **options)
-    imputer.origin_ |= {"seed": seed, "fitted_with": chosen.where(adata)}
+    imputer.origin_ |= {"seed": seed, "threads": torch.get_num_threads(), "fitted_with": chosen.where(adata)}
     return imputer
 
 

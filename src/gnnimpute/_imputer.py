@@ -61,7 +61,7 @@ class GNNImputer:
         ``training`` and ``validation`` loss of each epoch, and which of them is used: 0 is the first.
     origin_
         ``seed``, ``blind_validation`` (graph made without held-out molecules), ``interrupted`` (stopped by hand),
-        ``version`` if loaded, and of :func:`gnnimpute.tl.fit` ``fitted_with``: where neighbours were from.
+        ``version`` if loaded; of :func:`gnnimpute.tl.fit` ``fitted_with`` (where neighbours were from) and ``threads``.
     """
 
     def __init__(self, config: Config = Config(), *, device: str | None = None) -> None:  # noqa: B008
