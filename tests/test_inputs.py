@@ -8,7 +8,14 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from gnnimpute import Config, pp, tl
-from gnnimpute._inputs import counts_of, embedding_of, genes_of, warn_if_selected, warn_of_other_counts
+from gnnimpute._inputs import (
+    counts_of,
+    embedding_of,
+    genes_of,
+    warn_if_selected,
+    warn_of_other_counts,
+    warn_of_other_features,
+)
 
 
 @pytest.fixture
@@ -108,6 +115,19 @@ def test_genes_of_high_variance_alone_are_told(counts, caplog):
         "All 59 genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
         "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...])."
     ]
+
+
+def test_proteins_among_the_genes_are_told(counts, caplog):
+    adata = AnnData(counts.copy())
+    adata.var["feature_types"] = pd.Categorical(["Gene Expression"] * 57 + ["Antibody Capture"] * 3)
+    warn_of_other_features(adata)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "has 57 'Gene Expression', 3 'Antibody Capture': they count in the depth" in said
+    caplog.clear()
+    mend = said.rpartition("adata = ")[2].rstrip(".")
+    warn_of_other_features(genes := eval(mend, {"adata": adata}))
+    assert genes.n_vars == 57
+    assert not caplog.records
 
 
 def test_a_symbol_in_another_column_is_found(adata):

@@ -117,6 +117,7 @@ def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
     warn_of_other_counts(adata, layer)
     warn_if_selected(adata)
+    warn_of_other_features(adata)
     warn_if_transposed(adata)
     warn_if_x_differs(adata, layer, counts)
 
@@ -143,6 +144,18 @@ def warn_if_selected(adata: AnnData) -> None:
             "All %d genes are marked as highly variable: the depth of a cell, and what it expresses, are then of these "
             "genes alone. Keep all genes, and impute some: gi.tl.impute(adata, genes=[...]).",
             adata.n_vars,
+        )
+
+
+def warn_of_other_features(adata: AnnData) -> None:
+    """Say so if proteins or peaks are among the genes, as where a file of 10x was read with all that it holds."""
+    if "feature_types" in adata.var and len(kinds := adata.var["feature_types"].astype(str).value_counts()) > 1:
+        genes = "Gene Expression" if "Gene Expression" in kinds else kinds.index[0]
+        _log.warning(
+            "adata.var['feature_types'] has %s: they count in the depth of cells as genes do, and are imputed as such. "
+            "Leave the others out: adata = adata[:, adata.var['feature_types'] == %r].copy().",
+            ", ".join(f"{n_features} {kind!r}" for kind, n_features in kinds.items()),
+            genes,
         )
 
 
