@@ -130,6 +130,18 @@ def test_proteins_among_the_genes_are_told(counts, caplog):
     assert not caplog.records
 
 
+def test_spike_ins_among_the_genes_are_told(counts, caplog):
+    adata = AnnData(counts.copy())
+    adata.var_names = [*(f"gene{i}" for i in range(56)), "ERCC1", "ERCC2", "ERCC-00002", "mix_ercc-00096"]
+    warn_of_other_features(adata)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("2 spike-ins, such as 'ERCC-00002', count in the depth of cells.")
+    caplog.clear()
+    warn_of_other_features(genes := eval(said.rpartition("adata = ")[2].rstrip("."), {"adata": adata}))
+    assert genes.var_names[-2:].tolist() == ["ERCC1", "ERCC2"]
+    assert not caplog.records
+
+
 def test_a_symbol_in_another_column_is_found(adata):
     adata.var["feature_name"] = pd.Categorical([f"SYMBOL{i}" for i in range(60)])
     assert genes_of(adata, ["3", "1"]).tolist() == [3, 1]

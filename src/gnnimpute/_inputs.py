@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _RAW = "raw"
 """Name of the counts of ``adata.raw``, which many files keep beside a normalised `X`."""
+_SPIKE_IN = r"ERCC-\d{5}"
 N_COMPARED = 100
 """Cells whose counts in `X` and in a layer are compared."""
 
@@ -148,7 +149,7 @@ def warn_if_selected(adata: AnnData) -> None:
 
 
 def warn_of_other_features(adata: AnnData) -> None:
-    """Say so if proteins or peaks are among the genes, as where a file of 10x was read with all that it holds."""
+    """Say so if proteins, peaks or spike-ins are among the genes, as where a file was read with all that it holds."""
     if "feature_types" in adata.var and len(kinds := adata.var["feature_types"].astype(str).value_counts()) > 1:
         genes = "Gene Expression" if "Gene Expression" in kinds else kinds.index[0]
         _log.warning(
@@ -157,6 +158,10 @@ def warn_of_other_features(adata: AnnData) -> None:
             ", ".join(f"{n_features} {kind!r}" for kind, n_features in kinds.items()),
             genes,
         )
+    if (spikes := adata.var_names.astype(str).str.contains(_SPIKE_IN, case=False, regex=True)).any():
+        told = "%d spike-ins, such as %r, count in the depth of cells. To leave them out: adata = adata[:, %s].copy()."
+        mend = f"~adata.var_names.str.contains({_SPIKE_IN!r}, case=False)"
+        _log.warning(told, spikes.sum(), adata.var_names[int(np.argmax(spikes))], mend)
 
 
 def warn_if_transposed(adata: AnnData) -> None:
