@@ -94,6 +94,23 @@ def test_counts_of_other_genes_in_raw_are_pointed_at(adata):
         counts_of(some, None, allow_non_counts=False)
 
 
+def test_where_counts_are_is_told_of_a_dask_array_without_reading_all(counts):
+    from dask import array
+
+    def first_only(block, block_info):
+        assert block_info[0]["chunk-location"] == (0, 0)
+        return block
+
+    tall = sp.vstack([counts, counts]).tocsr()
+    lazy = {name: array.from_array(values, chunks=(100, -1)).map_blocks(first_only, dtype=np.float32, meta=tall[:0])
+            for name, values in (("X", tall.log1p()), ("raw", tall))}  # fmt: skip
+    adata = AnnData(lazy["X"], layers={"raw": lazy["raw"]}, obs=pd.DataFrame(index=[f"cell{i}" for i in range(180)]))
+    with pytest.raises(
+        ValueError, match=r"in cell 'cell0', .*log1p.*adata\.layers\['raw'\] does hold counts: layer='raw'"
+    ):
+        counts_of(adata, None, allow_non_counts=False)
+
+
 def test_an_embedding_is_dense_numbers(adata, rng):
     points = rng.poisson(1, (90, 4))
     adata.obsm["X_lsi"] = sp.csr_matrix(points)

@@ -28,7 +28,7 @@ _RAW = "raw"
 """Name of the counts of ``adata.raw``, which many files keep beside a normalised `X`."""
 _SPIKE_IN = r"ERCC-\d{5}"
 N_COMPARED = 100
-"""Cells whose counts in `X` and in a layer are compared."""
+"""Cells whose counts in `X` and in a layer are compared, and that are looked at before all of a Dask array is."""
 
 
 def require_anndata(adata: Any) -> None:
@@ -54,16 +54,13 @@ def counts_of(adata: AnnData, layer: str | None, *, allow_non_counts: bool | Non
     """
     require_anndata(adata)
     matrix, where = matrix_of(adata, layer)
-    if is_lazy(matrix):
-        return by_cells(matrix, where=where, allow_non_counts=allow_non_counts)
+    # Each block of a Dask array is checked when it is read; the first cells now, for an error that says where to look.
+    lazy = by_cells(matrix, where=where, allow_non_counts=allow_non_counts) if is_lazy(matrix) else None
+    matrix = _first_cells(matrix)
+    names: dict[str, Any] = {"cell_names": adata.obs_names[: matrix.shape[0]], "gene_names": adata.var_names}
     try:
-        return check_counts(
-            matrix,
-            where=where,
-            cell_names=adata.obs_names,
-            gene_names=adata.var_names,
-            allow_non_counts=allow_non_counts,
-        )
+        counts = check_counts(matrix, where=where, **names, allow_non_counts=allow_non_counts)
+        return counts if lazy is None else lazy
     except ValueError as error:
         msg = f"{error}{_elsewhere(adata, where)}"
         raise ValueError(msg) from None
@@ -190,9 +187,14 @@ def _in_raw(adata: AnnData) -> str:
     return ""
 
 
+def _first_cells(matrix: Any) -> Any:
+    """Some cells of a Dask array, in memory; all else as it is."""
+    return matrix[:N_COMPARED].compute() if is_lazy(matrix) else matrix
+
+
 def _holds_counts(matrix: Any) -> bool:
     try:
-        check_counts(matrix, where="")
+        check_counts(_first_cells(matrix), where="")
     except (TypeError, ValueError):
         return False
     return True
