@@ -120,6 +120,14 @@ def test_what_is_said_is_of_the_users_data_alone(rng: np.random.Generator, caplo
     assert not [line for line in said if "pass" in line or "dropped" in line]
 
 
+def test_of_a_single_gene_there_is_nothing_to_win(rng: np.random.Generator) -> None:
+    adata = anndata.AnnData(sp.csr_matrix(1 + rng.poisson(4, (60, 1)).astype(np.float32)))
+    gi.tl.evaluate(adata, **FEW)
+    found = adata.uns["gnnimpute_evaluation"]
+    assert found["verdict"] == "no gain"
+    assert "genes by variability" not in set(found["parts"]["by"])  # none is expressed more than others
+
+
 def test_cells_that_are_all_alike_are_not_worth_it(caplog: pytest.LogCaptureFixture) -> None:
     adata = made(n_types=1, rng=np.random.default_rng(1))
     gi.tl.evaluate(adata, **QUICK | {"checks": False})

@@ -79,9 +79,10 @@ def _cuts(
     yield GENE, "genes by expression", part, _bounds(edges, "molecules a cell")
     spread = np.concatenate([_beyond_chance(trial) for trial in trials])
     measured = part >= 2  # of genes with few molecules nobody knows how much they vary
-    part = np.full(len(spread), -1)
-    part[measured], edges = quarters(spread[measured])
-    yield GENE, "genes by variability", part, _bounds(edges, "squared CV beyond chance")
+    if measured.any():
+        part = np.full(len(spread), -1)
+        part[measured], edges = quarters(spread[measured])
+        yield GENE, "genes by variability", part, _bounds(edges, "squared CV beyond chance")
     depth = np.concatenate([np.asarray(trial.kept.X.sum(axis=1)).ravel() for trial in trials])
     part, edges = quarters(depth)
     yield CELL, "cells by depth", part, _bounds(edges, "molecules")
