@@ -44,7 +44,7 @@ test: $(VENV)/.group-test ## run the tests, files side by side; ARGS= goes to py
 lint: $(VENV)/.group-lint ## find mistakes and unformatted code
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(PY) -m codespell_lib .ci .github benchmarks docs examples src tests *.md *.toml Makefile
+	$(PY) -m codespell_lib --check-hidden .ci .github benchmarks docs examples src tests *.md *.toml Makefile
 
 format: $(VENV)/.group-lint ## mend what lint can mend
 	$(PY) -m ruff check --fix

@@ -112,6 +112,8 @@ def test_an_imputer_is_to_read_what_it_was_fitted_with(adata, caplog, tmp_path):
     del of_one.obs["donor"]  # as cells of one donor, who need not be named
     tl.impute(of_one, imputer=imputer, use_rep="X_rep", n_neighbors=4)
     assert warnings_of(caplog) == []
+    tl.impute(of_one[:4].copy(), imputer=imputer, use_rep="X_rep")  # there are no more neighbours to choose from
+    assert warnings_of(caplog) == []
     del imputer.origin_["fitted_with"]["n_neighbors"]  # as of a model that was saved before they were kept
     tl.impute(of_one, imputer=imputer, use_rep="X_rep")
     assert warnings_of(caplog) == []

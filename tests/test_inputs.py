@@ -134,22 +134,41 @@ def test_genes_of_high_variance_alone_are_told(counts, caplog):
     ]
 
 
-def test_proteins_among_the_genes_are_told(counts, caplog):
+@pytest.mark.parametrize(
+    ("genes", "kinds"),
+    [("Gene Expression", ["Antibody Capture"]), ("gene expression", ["Peaks"]), ("GEX", ["ATAC", "ADT"])],
+)
+@pytest.mark.parametrize("dtype", ["category", "string", object])
+def test_proteins_among_the_genes_are_told(counts, caplog, genes, kinds, dtype):
+    """The call that is given keeps the genes, however few they are, and what nobody says what it is."""
     adata = AnnData(counts.copy())
-    adata.var["feature_types"] = pd.Categorical(["Gene Expression"] * 57 + ["Antibody Capture"] * 3)
+    adata.var["feature_types"] = pd.Series(
+        [genes] * 5 + [None] * 3 + [kinds[i % len(kinds)] for i in range(52)], index=adata.var_names, dtype=dtype
+    )
     warn_of_other_features(adata)
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "has 57 'Gene Expression', 3 'Antibody Capture': they count in the depth" in said
+    assert f"has 5 {genes!r}, " in said
     caplog.clear()
-    mend = said.rpartition("adata = ")[2].rstrip(".")
-    warn_of_other_features(genes := eval(mend, {"adata": adata}))
-    assert genes.n_vars == 57
+    warn_of_other_features(left := eval(said.rpartition("adata = ")[2].rstrip("."), {"adata": adata}))
+    assert left.var_names.tolist() == [str(i) for i in range(8)]
+    assert not caplog.records
+
+
+def test_which_features_are_genes_is_not_guessed(counts, caplog):
+    adata = AnnData(counts.copy())
+    adata.var["feature_types"] = [1, 2] * 30
+    warn_of_other_features(adata)
+    assert caplog.records[0].getMessage().endswith("Leave out what is no gene.")
+    adata.var["feature_types"] = "Gene Expression"
+    adata.var.loc["3", "feature_types"] = None
+    caplog.clear()
+    warn_of_other_features(adata)
     assert not caplog.records
 
 
 def test_spike_ins_among_the_genes_are_told(counts, caplog):
     adata = AnnData(counts.copy())
-    adata.var_names = [*(f"gene{i}" for i in range(56)), "ERCC1", "ERCC2", "ERCC-00002", "mix_ercc-00096"]
+    adata.var_names = [*(f"gene{i}" for i in range(56)), "ERCC1", "ERCC2", "ERCC-00002", "mix_ercc.00096"]
     warn_of_other_features(adata)
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("2 spike-ins, such as 'ERCC-00002', count in the depth of cells.")

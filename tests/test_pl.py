@@ -287,6 +287,11 @@ def test_genes_that_were_not_modelled_are_named_so(mapped: AnnData) -> None:
     ax = gi.pl.gene_pair(mapped, "8", "7")
     assert ax.get_xlabel().startswith("8 (not modelled)\n")
     assert ax.get_ylabel().startswith("7\n")
+    backwards = mapped[:, ::-1].copy()
+    ax = gi.pl.heatmap(backwards, [8, 7], "type")  # names, though they are given as numbers
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["8 (not modelled)", "7"]
+    del mapped.var["gnnimpute_modelled"]
+    assert gi.pl.gene_pair(mapped, "8", "7").get_xlabel().startswith("8\n")
 
 
 def test_cells_that_were_not_modelled_have_no_pair_of_imputed_values(partial: AnnData) -> None:

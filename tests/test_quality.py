@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
+from gnnimpute import pp
 from gnnimpute._quality import Limits, Quality, Rule, cell_rules, mito_limit, require_passing, total_limit
 
 
@@ -52,6 +55,11 @@ def test_empty_droplets_do_not_make_cells_outliers():
     n_genes = np.r_[np.full(900, 8), np.full(100, 500)]
     rules = cell_rules(quality(1000, n_genes=n_genes, total_counts=total), limits())
     np.testing.assert_array_equal(require_passing(rules), total > 10)
+
+
+def test_limits_have_the_defaults_of_prepare():
+    asked = inspect.signature(pp.prepare).parameters
+    assert vars(Limits()) == {name: asked[name].default for name in vars(Limits())}
 
 
 def test_exact_numbers_are_inclusive():

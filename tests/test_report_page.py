@@ -135,9 +135,11 @@ def test_pictures_of_other_groups_say_so(whole: anndata.AnnData, tmp_path: Path)
     adata = whole.copy()
     groups = adata.uns["gnnimpute_evaluation"]["groups"]
     adata.obs["tested"], adata.obs["other"] = groups["group"], np.where(np.arange(adata.n_obs) % 2, "a", "b")
+    adata.obs["renamed"] = "type of " + groups["group"].astype(str)
     for cluster_key, of, are_tested in (
         (None, groups, True), (None, None, True), ("tested", groups, True), ("tested", groups.iloc[10:], True),
-        ("other", groups, False), ("other", None, True),
+        ("other", groups, False), ("other", None, True), ("renamed", groups, True),
+        (None, groups.rename(index="x{}".format), False), ("tested", groups.rename(index="x{}".format), False),
     ):  # fmt: skip
         seen = shown(adata, key="gnnimpute", cluster_key=cluster_key, genes=["gene1"], groups=of)
         assert seen.are_tested == are_tested

@@ -87,8 +87,10 @@ def not_modelled(adata: AnnData, key: str) -> NDArray[np.bool_]:
 
 def marked(adata: AnnData, genes: Sequence[str], key: str) -> list[str]:
     """Names of genes; of those that were not modelled, whose values are observed ones, with a word on that."""
-    is_modelled = adata.var[_keys.modelled(key)]
-    return [gene if is_modelled[gene] else f"{gene} (not modelled)" for gene in genes]
+    if (column := _keys.modelled(key)) not in adata.var:
+        return [str(gene) for gene in genes]
+    is_modelled = adata.var[column].to_numpy(dtype=bool)[genes_of(adata, genes)]
+    return [f"{gene}{'' if one else ' (not modelled)'}" for gene, one in zip(genes, is_modelled, strict=True)]
 
 
 def imputed(about: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gnnimpute import _keys
-from gnnimpute._arguments import check_config, check_seeds
+from gnnimpute._arguments import check_config, check_seeds, check_whole
 from gnnimpute._blocks import require_in_memory
 from gnnimpute._checks import NONE, checks_of
 from gnnimpute._config import Config
@@ -127,6 +127,7 @@ def evaluate(
     check_config(config, may_be_none=True)
     config = config or Config()
     _keys.check_name(key_added)
+    check_whole(n_neighbors=n_neighbors, n_pcs=n_pcs or 0)
     _check(estimate, config, seeds=seeds)
     if n_pcs is None and use_rep is None:
         msg = "n_pcs=None leaves no graph to impute with: give the number of principal components, such as n_pcs=50, "

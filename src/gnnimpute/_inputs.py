@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 _RAW = "raw"
 """Name of the counts of ``adata.raw``, which many files keep beside a normalised `X`."""
-_SPIKE_IN = r"ERCC-\d{5}"
+_SPIKE_IN = r"ERCC[-_.]\d{5}"
+_KINDS_OF_GENES = {"gene expression", "gene", "gex", "rna"}
 N_COMPARED = 100
 """Cells whose counts in `X` and in a layer are compared, and that are looked at before all of a Dask array is."""
 
@@ -113,7 +115,6 @@ def warn_of_other_counts(adata: AnnData, layer: str | None) -> None:
 def say_source(adata: AnnData, layer: str | None, counts: Any) -> None:
     """Say which matrix was read, and warn of what does not look like all raw counts, cells x genes."""
     _log.info("Counts are read from %s", matrix_of(adata, layer)[1])
-    warn_of_other_counts(adata, layer)
     warn_if_selected(adata)
     warn_of_other_features(adata)
     warn_if_transposed(adata)
@@ -147,18 +148,21 @@ def warn_if_selected(adata: AnnData) -> None:
 
 def warn_of_other_features(adata: AnnData) -> None:
     """Say so if proteins, peaks or spike-ins are among the genes, as where a file was read with all that it holds."""
-    if "feature_types" in adata.var and len(kinds := adata.var["feature_types"].astype(str).value_counts()) > 1:
-        genes = "Gene Expression" if "Gene Expression" in kinds else kinds.index[0]
+    kept = "to_memory" if adata.isbacked else "copy"
+    kinds = adata.var["feature_types"].dropna() if "feature_types" in adata.var else []
+    if len(numbers := dict(Counter(map(str, kinds)))) > 1:
+        others = sorted(kind for kind in numbers if kind.lower() not in _KINDS_OF_GENES)
+        mend = f"adata = adata[:, ~adata.var['feature_types'].astype(str).isin({others})].{kept}()"
         _log.warning(
-            "adata.var['feature_types'] has %s: they count in the depth of cells as genes do, and are imputed as such. "
-            "Leave the others out: adata = adata[:, adata.var['feature_types'] == %r].copy().",
-            ", ".join(f"{n_features} {kind!r}" for kind, n_features in kinds.items()),
-            genes,
+            "adata.var['feature_types'] has %s: all count in the depth of cells, and are imputed as genes. Leave out "
+            "what is no gene%s.",
+            ", ".join(f"{n_features} {kind!r}" for kind, n_features in numbers.items()),
+            f": {mend}" if len(others) < len(numbers) else "",
         )
     if (spikes := adata.var_names.astype(str).str.contains(_SPIKE_IN, case=False, regex=True)).any():
-        told = "%d spike-ins, such as %r, count in the depth of cells. To leave them out: adata = adata[:, %s].copy()."
+        told = "%d spike-ins, such as %r, count in the depth of cells. To leave them out: adata = adata[:, %s].%s()."
         mend = f"~adata.var_names.str.contains({_SPIKE_IN!r}, case=False)"
-        _log.warning(told, spikes.sum(), adata.var_names[int(np.argmax(spikes))], mend)
+        _log.warning(told, spikes.sum(), str(adata.var_names[int(np.argmax(spikes))]), mend, kept)
 
 
 def warn_if_transposed(adata: AnnData) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gnnimpute import _keys
-from gnnimpute._arguments import check_rng, check_whole
 from gnnimpute._blocks import each, is_lazy
 from gnnimpute._components import principal_components, seed_of
 from gnnimpute._connectivities import scanpy_graph
@@ -57,8 +56,9 @@ def mark(
     layer: str | None = None,
     rng: np.random.Generator | int | None = 0,
     device: str | None = None,
+    copy_counts: bool = False,
 ) -> Passed:
-    """Set what :func:`gnnimpute.pp.prepare` sets, but for the copy of the counts, and say nothing of it.
+    """Set what :func:`gnnimpute.pp.prepare` sets, of arguments that are checked. What passes is not logged.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def mark(
         What cells and genes have to meet.
     n_pcs, n_neighbors, batch_key, layer, rng, device
         As for :func:`gnnimpute.pp.prepare`; `layer` is only noted.
+    copy_counts
+        Whether to set ``layers["counts"]``.
     """
-    check_rng(rng)
-    check_whole(n_neighbors=n_neighbors, n_pcs=0 if n_pcs is None else n_pcs)
     batches = None if batch_key is None else batches_of(adata, batch_key)
     texts = [adata.var_names, *(column for _, column in adata.var.select_dtypes(exclude="number").items())]
     mito = np.any([mitochondrial(text) for text in texts], axis=0)
@@ -89,6 +89,8 @@ def mark(
             graph["uns"][_keys.NEIGHBORS]["params"]["batch_key"] = batch_key
 
     # From here on nothing can go wrong: an error leaves `adata` as it was.
+    if copy_counts:
+        adata.layers[_keys.COUNTS] = counts.copy()
     for name, values in quality._asdict().items():
         if values is not None:
             adata.obs[f"{_keys.ADDED}_{name}"] = values

@@ -45,13 +45,17 @@ class Modelled(NamedTuple):
     def where(self, adata: AnnData) -> dict[str, str | int]:
         """Where neighbours were sought: the graph or the embedding, within which batches, and how many."""
         found = {name: str(self.source.get(name, "")) for name in ("neighbors_key", "use_rep", "batch_key")}
-        n_neighbors = self.source.get("n_neighbors", 0)
+        n_neighbors = int(self.source.get("n_neighbors", 0))
         if found["neighbors_key"] == _keys.NEIGHBORS:
             params = adata.uns.get(_keys.NEIGHBORS, {}).get("params", {})
-            found["batch_key"], n_neighbors = str(params.get("batch_key", "")), params.get("k", 0)
+            found["batch_key"], n_neighbors = str(params.get("batch_key", "")), int(params.get("k", 0))
         if not self.has_batches(adata, found["batch_key"]):
             found["batch_key"] = ""
-        known: dict[str, str | int] = {**found, "n_neighbors": int(n_neighbors)}
+        key = found["batch_key"]
+        batch = adata.obs[key].iloc[self.cells] if key else pd.Series(0, self.cells)
+        if n_neighbors >= batch.value_counts().max() - 1:  # as many as there are: no choice
+            n_neighbors = 0
+        known: dict[str, str | int] = {**found, "n_neighbors": n_neighbors}
         return {name: value for name, value in known.items() if value}
 
     def has_batches(self, adata: AnnData, batch_key: str | None) -> bool:

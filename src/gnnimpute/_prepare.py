@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnnimpute import _keys
+from gnnimpute._arguments import check_rng, check_whole
 from gnnimpute._blocks import is_lazy
-from gnnimpute._inputs import counts_of, require_writable, say_source
+from gnnimpute._inputs import counts_of, require_writable, say_source, warn_of_other_counts
 from gnnimpute._marks import drop_failed, mark, say_passed
 from gnnimpute._quality import Limit, Limits
 
@@ -19,11 +20,11 @@ def prepare(
     adata: AnnData,
     *,
     layer: str | None = None,
-    min_genes: int = Limits.min_genes,
-    min_cells: int = Limits.min_cells,
-    max_genes: int | None = Limits.max_genes,
-    max_mito_pct: Limit = Limits.max_mito_pct,
-    max_total: Limit = Limits.max_total,
+    min_genes: int = 200,
+    min_cells: int = 3,
+    max_genes: int | None = None,
+    max_mito_pct: Limit = "mad",
+    max_total: Limit = "mad",
     n_pcs: int | None = 50,
     n_neighbors: int = 5,
     batch_key: str | None = None,
@@ -108,17 +109,18 @@ def prepare(
         min_genes=min_genes, min_cells=min_cells, max_genes=max_genes, max_mito_pct=max_mito_pct, max_total=max_total
     )
     require_writable(adata)
+    check_rng(rng)
+    check_whole(n_neighbors=n_neighbors, n_pcs=0 if n_pcs is None else n_pcs)
     if filter and adata.isbacked:
         msg = "Cells and genes cannot be dropped from a file: adata = adata.to_memory() first, or leave `filter` out."
         raise ValueError(msg)
     counts = counts_of(adata, layer, allow_non_counts=allow_non_counts)
     say_source(adata, layer, counts)
+    warn_of_other_counts(adata, layer)
     passed = mark(
         adata, counts, limits, n_pcs=n_pcs, n_neighbors=n_neighbors, batch_key=batch_key, layer=layer, rng=rng,
-        device=device,
+        device=device, copy_counts=_keys.COUNTS not in adata.layers and not is_lazy(counts),
     )  # fmt: skip
-    if _keys.COUNTS not in adata.layers and not is_lazy(counts):
-        adata.layers[_keys.COUNTS] = counts.copy()
     say_passed(
         passed,
         "the others are dropped" if filter else "nothing is dropped: obs and var 'gnnimpute_pass' flag the others",

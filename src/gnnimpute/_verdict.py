@@ -130,7 +130,7 @@ def _beside_neighbors(found: Mapping[str, Any], neighbors: pd.Series) -> list[st
     if not neighbors["ours_over_it_high"] < 0:
         return ["A plain mean of neighbours does about as well."]
     lines = ["A plain mean of neighbours does better."]
-    if found["n_genes"] <= _FEW_GENES:
+    if found["n_genes"] <= _FEW_GENES and found.get("params", {}).get("reads") != "genes":
         lines[0] += f" Of so few genes, a wider network of all genes that is trained for longer may: {_WIDER}."
     return lines
 

@@ -56,7 +56,7 @@ class Shown:
     n_without_group: int
     """Cells that pass, and are left out because they have no group."""
     are_tested: bool
-    """Whether no evaluation was of other groups than these."""
+    """Whether the evaluation, if there is one, was of these groups."""
 
     @property
     def tags(self) -> list[str]:
@@ -156,8 +156,15 @@ def shown(
         _placed(embedding, rng),
         None if latent is None else _placed(np.nan_to_num(np.asarray(latent)[cells]), rng),
         n_without_group,
-        labels is None or bool((labels[chosen] == (tested := _of(groups, adata, cells)))[tested != ""].all()),
+        groups is None or _alike(codes, _of(groups, adata, cells)),
     )
+
+
+def _alike(codes: NDArray[np.int64], tested: NDArray[np.str_]) -> bool:
+    """Whether cells are parted as in the evaluation, as far as it has them, whatever groups are called."""
+    known = tested != ""
+    pairs = set(zip(codes[known].tolist(), tested[known].tolist(), strict=True))
+    return 0 < len(pairs) == len({code for code, _ in pairs}) == len({name for _, name in pairs})
 
 
 def _labels(
