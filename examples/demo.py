@@ -129,7 +129,7 @@ def on_real_counts(path: Path) -> None:
     logging.getLogger("gnnimpute").setLevel(logging.INFO)
     print(f"1. Read {path} and hide each molecule with probability 0.1.")
     whole = gi.io.read(path)
-    hold_out = gi.metrics.HoldOut.thin(whole.layers.get("counts", whole.X), 0.1, rng=0)
+    hold_out = gi.metrics.HoldOut.thin(counts_of(whole), 0.1, rng=0)
     adata = AnnData(hold_out.train, obs=whole.obs[[]], var=whole.var)
 
     print("\n2. Impute what is left; graph, components and training have never seen what is hidden.")
@@ -159,6 +159,16 @@ def on_real_counts(path: Path) -> None:
     errors = {name: loss.value for name, loss in losses.items()}
     draw(adata, errors, unit="Poisson loss", title="Hidden molecules, a tenth of all")
     save(adata)
+
+
+def counts_of(adata: AnnData) -> sp.csr_matrix | NDArray[np.floating]:
+    """``layers["counts"]`` or else `X`; of normalised values what `raw` has, as in files of CELLxGENE."""
+    counts = adata.layers.get("counts", adata.X)
+    some = sp.csr_matrix(counts[:100]).data
+    if adata.raw is not None and adata.raw.var_names.equals(adata.var_names) and (some != np.rint(some)).any():
+        print("   These are no counts: those of adata.raw are taken.")
+        return adata.raw.X
+    return counts
 
 
 class PerGene:

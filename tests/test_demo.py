@@ -77,6 +77,16 @@ def test_own_counts(tmp_path: Path) -> None:
     assert adata.X.sum() == pytest.approx(0.9 * made.X.sum(), rel=0.02)
 
 
+def test_counts_of_a_normalised_file_are_those_of_raw(demo: ModuleType, rng: np.random.Generator) -> None:
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(1.0, (20, 8)).astype(np.float32)))
+    assert demo.counts_of(adata) is adata.X
+    adata.raw = adata.copy()
+    assert (demo.counts_of(adata) != adata.X).nnz == 0
+    adata.X = np.log1p(adata.X.toarray())
+    assert (demo.counts_of(adata) != adata.raw.X).nnz == 0
+    assert (demo.counts_of(adata[:, :5]) == adata.X[:, :5]).all()  # other genes: an error will say so
+
+
 def test_own_counts_that_are_none(tmp_path: Path) -> None:
     command = [sys.executable, str(DEMO), "none.h5ad"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
