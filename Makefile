@@ -1,7 +1,8 @@
 # Everything below needs only Python >= 3.11, pip and make. `make demo` and `make test` are where to start.
 #   make demo                     simulate counts with known dropouts, impute them, say how much came back
 #   make demo DATA=counts.h5ad    the same on your own counts
-#   make report DATA=counts.h5ad  can the imputed values be believed? A page with verdict, tests and pictures
+#   make report DATA=counts.h5ad  can the imputed values be believed? A page with verdict, tests and pictures;
+#                                 ARGS="--layer raw --min-genes 50" and what else gnnimpute impute takes
 #   make test ARGS="-k graph"     some of the tests
 #   make help                     all that can be made
 PYTHON ?= python3
@@ -32,7 +33,7 @@ demo: $(VENV)/.installed ## impute counts whose truth is known, or those of DATA
 
 report: $(VENV)/.installed $(or $(DATA),report/pbmc.h5ad) ## can imputed values be believed? report/report.html on DATA=file, or on the paper's PBMC set
 	@mkdir -p report
-	$(BIN)/gnnimpute impute "$(or $(DATA),report/pbmc.h5ad)" report/imputed.h5ad --report report/report.html --overwrite
+	$(BIN)/gnnimpute impute "$(or $(DATA),report/pbmc.h5ad)" report/imputed.h5ad --report report/report.html --overwrite $(ARGS)
 	@echo "open report/report.html"
 
 paper: $(VENV)/.paper ## every experiment of the paper, into results/paper; data of DATA_DIR=folder, ARGS= as run.py has
