@@ -131,7 +131,9 @@ def _beside_neighbors(found: Mapping[str, Any], neighbors: pd.Series) -> list[st
         return ["A plain mean of neighbours does about as well."]
     lines = ["A plain mean of neighbours does better."]
     if found["n_genes"] <= _FEW_GENES and found.get("params", {}).get("reads") != "genes":
-        lines[0] += f" Of so few genes, a wider network of all genes that is trained for longer may: {_WIDER}."
+        lines[0] += (
+            f" Of so few genes, a wider network of all genes that is trained for longer may be better: {_WIDER}."
+        )
     return lines
 
 
